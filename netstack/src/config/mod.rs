@@ -1,0 +1,129 @@
+//! The typed configuration: everything that a person set, and nothing that the router found out by itself.
+//!
+//! Each part has its own file. Every change first checks all that it needs and only then touches anything, so a
+//! refused command leaves no trace.
+
+pub mod interface;
+pub mod route;
+pub mod rules;
+pub mod sysctl;
+
+use crate::interface::{InterfaceId, InterfaceName, PortId};
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+use interface::Interface;
+use route::{Route, StaticNeighbor};
+use rules::Tables;
+use smoltcp::wire::EthernetAddress;
+use sysctl::Sysctl;
+
+/// The whole configuration. Two equal configurations make routers that behave alike.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Config {
+    /// What the prompt shows.
+    pub hostname: String,
+    /// All interfaces; an [`InterfaceId`] is a place in this list. `lo` comes first.
+    pub interfaces: Vec<Interface>,
+    /// All routes, those that follow from addresses (`proto kernel`) included, sorted as `ip route` prints them.
+    pub routes: Vec<Route>,
+    /// Neighbours that never change (`nud permanent`).
+    pub neighbors: Vec<StaticNeighbor>,
+    /// The values of `sysctl` that belong to no single interface.
+    pub sysctl: Sysctl,
+    /// The tables of `iptables`.
+    pub tables: Tables,
+}
+
+/// What the machine says of one network card.
+#[derive(Clone, Copy, Debug)]
+pub struct PortInfo {
+    /// The card's own MAC address.
+    pub mac: EthernetAddress,
+    /// The largest IP packet that the card takes, in bytes.
+    pub max_mtu: u16,
+}
+
+/// Which derived state a change of the configuration makes stale.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Change {
+    /// Interfaces, their addresses or their state.
+    pub interfaces: bool,
+    /// Routes.
+    pub routes: bool,
+    /// Static neighbours.
+    pub neighbors: bool,
+    /// Rules or policies of any table.
+    pub rules: bool,
+    /// A sysctl value.
+    pub sysctl: bool,
+}
+
+impl Change {
+    /// Nothing became stale.
+    pub const NONE: Self =
+        Self { interfaces: false, routes: false, neighbors: false, rules: false, sysctl: false };
+    /// Everything may have become stale.
+    pub const ALL: Self = Self { interfaces: true, routes: true, neighbors: true, rules: true, sysctl: true };
+}
+
+/// Why a change was refused: one line in Linux's wording, without a final full stop.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigError(pub String);
+
+impl ConfigError {
+    /// An error with this text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Config {
+    /// The state of a machine that was just switched on: `lo` up, eth0.. down and without addresses, forwarding
+    /// off, every policy ACCEPT.
+    pub fn new(ports: &[PortInfo]) -> Self {
+        let mut interfaces = alloc::vec![Interface::loopback()];
+        interfaces.extend(
+            ports.iter().enumerate().map(|(number, info)| Interface::ethernet(PortId(number as u8), info)),
+        );
+        Self {
+            hostname: String::from("rutter"),
+            interfaces,
+            routes: Vec::new(),
+            neighbors: Vec::new(),
+            sysctl: Sysctl::default(),
+            tables: Tables::default(),
+        }
+    }
+
+    /// The interface of that name.
+    pub fn find_interface(&self, name: &str) -> Option<InterfaceId> {
+        self.interfaces
+            .iter()
+            .position(|interface| interface.name == name)
+            .map(|place| InterfaceId(place as u16))
+    }
+
+    /// An interface by its number.
+    ///
+    /// # Panics
+    /// With a number that this configuration never gave out.
+    pub fn interface(&self, id: InterfaceId) -> &Interface {
+        &self.interfaces[usize::from(id.0)]
+    }
+
+    /// Every interface with its number.
+    pub fn interfaces(&self) -> impl Iterator<Item = (InterfaceId, &Interface)> {
+        self.interfaces.iter().enumerate().map(|(place, interface)| (InterfaceId(place as u16), interface))
+    }
+
+    /// The name of an interface.
+    pub fn name(&self, id: InterfaceId) -> &InterfaceName {
+        &self.interface(id).name
+    }
+}

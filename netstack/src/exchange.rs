@@ -1,0 +1,56 @@
+//! Where frames leave the plane and where empty buffers come from: the whole of what it asks of a driver.
+
+use crate::{interface::PortId, packet::Packet};
+use alloc::{collections::VecDeque, vec::Vec};
+
+/// Buffers in, frames out. Sized once; nothing on a packet's way allocates.
+pub struct Exchange {
+    free: Vec<Packet>,
+    free_limit: usize,
+    outgoing: VecDeque<(PortId, Packet)>,
+}
+
+impl Exchange {
+    /// An exchange with `buffers` free packets of `capacity` frame bytes each.
+    pub fn new(buffers: usize, capacity: usize) -> Self {
+        Self {
+            free: (0..buffers).map(|_| Packet::with_capacity(capacity)).collect(),
+            free_limit: buffers,
+            outgoing: VecDeque::with_capacity(buffers),
+        }
+    }
+
+    /// An empty packet for a frame made here; `None` where the pool is used up, and then the frame is not made.
+    pub fn allocate(&mut self) -> Option<Packet> {
+        let mut packet = self.free.pop()?;
+        packet.reset();
+        Some(packet)
+    }
+
+    /// Takes back a packet that nobody needs any more.
+    pub fn recycle(&mut self, packet: Packet) {
+        if self.free.len() < self.free_limit {
+            self.free.push(packet);
+        }
+    }
+
+    /// Free packets at this moment.
+    pub fn available(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Sends a finished frame out of `port`. The driver collects it with [`Exchange::take_outgoing`].
+    pub fn transmit(&mut self, port: PortId, packet: Packet) {
+        self.outgoing.push_back((port, packet));
+    }
+
+    /// The next frame to be put on a wire, oldest first.
+    pub fn take_outgoing(&mut self) -> Option<(PortId, Packet)> {
+        self.outgoing.pop_front()
+    }
+
+    /// Frames that wait for the driver.
+    pub fn pending(&self) -> usize {
+        self.outgoing.len()
+    }
+}

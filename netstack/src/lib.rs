@@ -1,0 +1,22 @@
+//! The router as a pure library: frames, time and random numbers go in; frames and counters come out.
+//!
+//! It knows no device, no clock and no global, so the very code that ships is tested, fuzzed, replayed and
+//! benchmarked on the host. Start reading at [`router`] and the pipeline: it is the map of a packet's way.
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod command;
+pub mod config;
+pub mod exchange;
+pub mod headers;
+pub mod interface;
+pub mod outcome;
+pub mod packet;
+pub mod router;
+pub mod stage;
+pub mod table;
+pub mod trace;
+pub mod wire;

@@ -1,0 +1,3 @@
+//! The stations on a packet's way, one file each. Stages never call each other: [`crate::pipeline`] does.
+
+pub mod filter;

@@ -1,0 +1,3 @@
+//! Wire formats and arithmetic that smoltcp lacks or does slower than a router can bear.
+
+pub mod checksum;
