@@ -1,9 +1,18 @@
-//! The tables of `iptables` as typed rules: what a rule looks at, and what it does.
+//! The tables of `iptables` as typed rules: what a rule looks at, and what it does; iptables(8).
+
+mod matches;
+pub mod names;
+mod target;
+mod text;
+
+pub use matches::{ConntrackMatch, Limit, Match, MultiportSide, state_bit};
+pub use target::{Log, NatTo, RandomPorts, RejectWith, Target};
+pub use text::RuleText;
 
 use crate::interface::InterfaceName;
 use alloc::{string::String, vec::Vec};
-use core::cell::Cell;
-use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
+use core::{cell::Cell, fmt};
+use smoltcp::wire::Ipv4Cidr;
 
 /// The tables.
 #[derive(Clone, PartialEq, Debug)]
@@ -123,8 +132,22 @@ pub struct Negatable<T> {
     pub value: T,
 }
 
+impl<T> Negatable<T> {
+    /// Whether the wish is granted, given whether the value was found.
+    #[inline]
+    pub fn holds(&self, found: bool) -> bool {
+        found != self.not
+    }
+}
+
+impl<T> From<T> for Negatable<T> {
+    fn from(value: T) -> Self {
+        Self { not: false, value }
+    }
+}
+
 /// One rule. A part that is `None` matches everything.
-#[derive(Clone, PartialEq, Debug)]
+#[derive(Clone, Default, PartialEq, Debug)]
 pub struct Rule {
     /// `-s`
     pub source: Option<Negatable<Ipv4Cidr>>,
@@ -161,201 +184,6 @@ pub struct InterfacePattern {
 pub struct PortRange {
     pub first: u16,
     pub last: u16,
-}
-
-/// A match beyond those that every rule can have.
-#[derive(Clone, PartialEq, Debug)]
-pub enum Match {
-    /// `-m tcp`
-    Tcp {
-        /// `--sport`
-        source: Option<Negatable<PortRange>>,
-        /// `--dport`
-        destination: Option<Negatable<PortRange>>,
-        /// `--tcp-flags MASK COMP`; `--syn` is `FIN,SYN,RST,ACK SYN`
-        flags: Option<Negatable<(u8, u8)>>,
-    },
-    /// `-m udp`
-    Udp {
-        /// `--sport`
-        source: Option<Negatable<PortRange>>,
-        /// `--dport`
-        destination: Option<Negatable<PortRange>>,
-    },
-    /// `-m icmp --icmp-type`
-    Icmp {
-        /// Type, and first and last code; type `None` is `any`.
-        kind: Negatable<(Option<u8>, u8, u8)>,
-    },
-    /// `-m multiport`
-    Multiport {
-        /// Which port it looks at.
-        which: MultiportSide,
-        /// At most 15 ports, a range counting twice.
-        ports: Negatable<Vec<PortRange>>,
-    },
-    /// `-m conntrack` and `-m state`
-    Conntrack(ConntrackMatch),
-    /// `-m comment --comment`
-    Comment(String),
-    /// `-m mac --mac-source`
-    Mac(Negatable<EthernetAddress>),
-    /// `-m limit`
-    Limit(Limit),
-}
-
-/// Which port `multiport` looks at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum MultiportSide {
-    Source,
-    Destination,
-    Either,
-}
-
-/// `-m conntrack`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct ConntrackMatch {
-    /// Written as `-m state --state`.
-    pub legacy: bool,
-    /// `--ctstate`: a set of [`state_bit`]s.
-    pub states: Option<Negatable<u8>>,
-    /// `--ctproto`
-    pub protocol: Option<Negatable<u8>>,
-    /// `--ctorigsrc`
-    pub original_source: Option<Negatable<Ipv4Cidr>>,
-    /// `--ctorigdst`
-    pub original_destination: Option<Negatable<Ipv4Cidr>>,
-    /// `--ctreplsrc`
-    pub reply_source: Option<Negatable<Ipv4Cidr>>,
-    /// `--ctrepldst`
-    pub reply_destination: Option<Negatable<Ipv4Cidr>>,
-    /// `--ctorigsrcport`
-    pub original_source_port: Option<Negatable<PortRange>>,
-    /// `--ctorigdstport`
-    pub original_destination_port: Option<Negatable<PortRange>>,
-    /// `--ctdir`: `true` is ORIGINAL
-    pub direction_original: Option<bool>,
-}
-
-/// Bits of [`ConntrackMatch::states`].
-pub mod state_bit {
-    #![allow(missing_docs)]
-    pub const INVALID: u8 = 1;
-    pub const NEW: u8 = 2;
-    pub const ESTABLISHED: u8 = 4;
-    pub const RELATED: u8 = 8;
-    pub const UNTRACKED: u8 = 16;
-    pub const SNAT: u8 = 32;
-    pub const DNAT: u8 = 64;
-}
-
-/// `-m limit`: a token bucket.
-#[derive(Clone, Debug)]
-pub struct Limit {
-    /// `--limit`: so many packets ..
-    pub rate: u32,
-    /// .. in so many seconds (1, 60, 3600 or 86400).
-    pub per: u32,
-    /// `--limit-burst`; 5 unless given.
-    pub burst: u32,
-    /// What is left and since when (micro-packets, microseconds); no part of what is configured.
-    pub state: Cell<(u64, i64)>,
-}
-
-impl PartialEq for Limit {
-    fn eq(&self, other: &Self) -> bool {
-        (self.rate, self.per, self.burst) == (other.rate, other.per, other.burst)
-    }
-}
-
-/// What a rule does with a packet that matches.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Target {
-    /// `ACCEPT`
-    Accept,
-    /// `DROP`
-    Drop,
-    /// `REJECT --reject-with`
-    Reject(RejectWith),
-    /// `RETURN`
-    Return,
-    /// `LOG`
-    Log(Log),
-    /// `-j CHAIN`
-    Jump(ChainId),
-    /// `-g CHAIN`
-    Goto(ChainId),
-    /// `MASQUERADE`
-    Masquerade {
-        /// `--to-ports`
-        ports: Option<PortRange>,
-        /// `--random` or `--random-fully`
-        random: Option<RandomPorts>,
-    },
-    /// `SNAT --to-source`
-    Snat(NatTo),
-    /// `DNAT --to-destination`
-    Dnat(NatTo),
-    /// `REDIRECT --to-ports`
-    Redirect {
-        /// `--to-ports`
-        ports: Option<PortRange>,
-        /// `--random`
-        random: Option<RandomPorts>,
-    },
-}
-
-/// How ports are randomised.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum RandomPorts {
-    Random,
-    RandomFully,
-}
-
-/// `A[-B][:P-Q]` of SNAT and DNAT.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NatTo {
-    /// First and last address; `None` where only ports were given.
-    pub addresses: Option<(Ipv4Address, Ipv4Address)>,
-    /// Ports.
-    pub ports: Option<PortRange>,
-    /// `--random`, `--random-fully`
-    pub random: Option<RandomPorts>,
-    /// `--persistent`
-    pub persistent: bool,
-}
-
-/// What the sender of a rejected packet is told.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum RejectWith {
-    NetUnreachable,
-    HostUnreachable,
-    ProtocolUnreachable,
-    PortUnreachable,
-    NetProhibited,
-    HostProhibited,
-    AdminProhibited,
-    TcpReset,
-}
-
-/// `LOG`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Log {
-    /// `--log-prefix`, at most 29 bytes
-    pub prefix: String,
-    /// `--log-level`, 0 to 7; 4 (warning) unless given
-    pub level: u8,
-    /// `--log-tcp-sequence`
-    pub tcp_sequence: bool,
-    /// `--log-tcp-options`
-    pub tcp_options: bool,
-    /// `--log-ip-options`
-    pub ip_options: bool,
-    /// `--log-uid`, which a router has no use for
-    pub uid: bool,
 }
 
 impl Default for Tables {
@@ -416,10 +244,44 @@ impl Table {
     pub fn chain(&self, id: ChainId) -> &Chain {
         &self.chains[usize::from(id.0)]
     }
+
+    /// The words of `rule`, which is a rule of this table, as `iptables -S` prints them after `-A CHAIN`.
+    pub fn text<'a>(&'a self, rule: &'a Rule) -> RuleText<'a> {
+        RuleText { table: self, rule }
+    }
+}
+
+impl TableName {
+    /// Both, in the order in which they are listed.
+    pub const ALL: [Self; 2] = [Self::Filter, Self::Nat];
+
+    /// The word after `-t`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Nat => "nat",
+        }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Policy {
+    /// The word after `-P CHAIN`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accept => "ACCEPT",
+            Self::Drop => "DROP",
+        }
+    }
 }
 
 impl Hook {
-    /// The name of the built-in chain.
+    /// The name of the built-in chain that is asked there.
     pub fn chain_name(self) -> &'static str {
         match self {
             Self::Prerouting => "PREROUTING",
@@ -439,6 +301,14 @@ impl InterfacePattern {
 }
 
 impl PortRange {
+    /// Every port.
+    pub const ALL: Self = Self { first: 0, last: u16::MAX };
+
+    /// One port.
+    pub const fn single(port: u16) -> Self {
+        Self { first: port, last: port }
+    }
+
     /// Whether `port` lies in it.
     pub fn contains(self, port: u16) -> bool {
         (self.first..=self.last).contains(&port)

@@ -1,0 +1,99 @@
+//! The targets of a rule (`-j`, `-g`); iptables-extensions(8).
+
+use super::{ChainId, PortRange};
+use alloc::string::String;
+use smoltcp::wire::Ipv4Address;
+
+/// What a rule does with a packet that matches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// `ACCEPT`
+    Accept,
+    /// `DROP`
+    Drop,
+    /// `REJECT --reject-with`
+    Reject(RejectWith),
+    /// `RETURN`
+    Return,
+    /// `LOG`
+    Log(Log),
+    /// `-j CHAIN`
+    Jump(ChainId),
+    /// `-g CHAIN`
+    Goto(ChainId),
+    /// `MASQUERADE`
+    Masquerade {
+        /// `--to-ports`
+        ports: Option<PortRange>,
+        /// `--random` or `--random-fully`
+        random: Option<RandomPorts>,
+    },
+    /// `SNAT --to-source`
+    Snat(NatTo),
+    /// `DNAT --to-destination`
+    Dnat(NatTo),
+    /// `REDIRECT --to-ports`
+    Redirect {
+        /// `--to-ports`
+        ports: Option<PortRange>,
+        /// `--random`
+        random: Option<RandomPorts>,
+    },
+}
+
+/// How ports are randomised.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum RandomPorts {
+    Random,
+    RandomFully,
+}
+
+/// `A[-B][:P-Q]` of SNAT and DNAT.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NatTo {
+    /// First and last address; `None` where only ports were given.
+    pub addresses: Option<(Ipv4Address, Ipv4Address)>,
+    /// Ports.
+    pub ports: Option<PortRange>,
+    /// `--random`, `--random-fully`
+    pub random: Option<RandomPorts>,
+    /// `--persistent`
+    pub persistent: bool,
+}
+
+/// What the sender of a rejected packet is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum RejectWith {
+    NetUnreachable,
+    HostUnreachable,
+    ProtocolUnreachable,
+    PortUnreachable,
+    NetProhibited,
+    HostProhibited,
+    AdminProhibited,
+    TcpReset,
+}
+
+/// `LOG`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Log {
+    /// `--log-prefix`, at most 29 bytes
+    pub prefix: String,
+    /// `--log-level`, 0 to 7; 4 (warning) unless given
+    pub level: u8,
+    /// `--log-tcp-sequence`
+    pub tcp_sequence: bool,
+    /// `--log-tcp-options`
+    pub tcp_options: bool,
+    /// `--log-ip-options`
+    pub ip_options: bool,
+    /// `--log-uid`, which a router has no use for
+    pub uid: bool,
+}
+
+impl Log {
+    /// Warning.
+    pub const DEFAULT_LEVEL: u8 = 4;
+}

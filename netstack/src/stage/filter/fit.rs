@@ -1,0 +1,197 @@
+//! Whether one rule fits one packet.
+//!
+//! What is the same for every packet of a flow in one state is looked at first. Only where all of that fits may the
+//! rest decide, and then the answer holds for this packet alone.
+
+use super::{Candidate, FlowState, FlowView};
+use crate::{
+    config::rules::{ConntrackMatch, Match, MultiportSide, Negatable, PortRange, Rule, state_bit},
+    headers::{Fragment, Transport},
+    interface::InterfaceId,
+};
+use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
+
+/// The packet with what many rules ask for found out once.
+pub(super) struct Subject<'a> {
+    candidate: &'a Candidate<'a>,
+    ingress: &'a str,
+    egress: &'a str,
+    ports: Option<(u16, u16)>,
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn new(candidate: &'a Candidate<'a>) -> Self {
+        let name = |id: Option<InterfaceId>| {
+            id.and_then(|id| candidate.interfaces.get(usize::from(id.0))).map_or("", |it| it.name.as_str())
+        };
+        let ports = match candidate.headers.transport {
+            Transport::Tcp { source, destination, .. } | Transport::Udp { source, destination, .. } => {
+                Some((source, destination))
+            }
+            _ => None,
+        };
+        Self { candidate, ingress: name(candidate.ingress), egress: name(candidate.egress), ports }
+    }
+
+    /// Whether every part of `rule` fits; if not, the option that does not.
+    ///
+    /// Sets `unstable` where another packet of the same flow in the same state might be judged otherwise.
+    pub(super) fn fit(&self, rule: &Rule, effects: bool, unstable: &mut bool) -> Result<(), &'static str> {
+        let headers = self.candidate.headers;
+        let mut varies = rule.fragment.is_some();
+        check(&rule.source, "-s", |net| net.contains_addr(&headers.source))?;
+        check(&rule.destination, "-d", |net| net.contains_addr(&headers.destination))?;
+        check(&rule.in_interface, "-i", |pattern| pattern.matches(self.ingress))?;
+        check(&rule.out_interface, "-o", |pattern| pattern.matches(self.egress))?;
+        check(&rule.protocol, "-p", |&protocol| protocol == headers.protocol)?;
+        for wanted in &rule.matches {
+            // What follows a limit is asked only after it has been charged, as on Linux.
+            if matches!(wanted, Match::Limit(_)) {
+                varies = true;
+                break;
+            }
+            self.constant(wanted)?;
+            varies |= self.varies(wanted);
+        }
+        if !varies {
+            return Ok(());
+        }
+        *unstable = true;
+        check(&rule.fragment, "-f", |()| headers.fragment == Fragment::Later)?;
+        rule.matches.iter().try_for_each(|wanted| {
+            self.constant(wanted)?;
+            self.varying(wanted, effects)
+        })
+    }
+
+    /// The part of a match that is the same for every packet of a flow in one state.
+    fn constant(&self, wanted: &Match) -> Result<(), &'static str> {
+        match wanted {
+            Match::Tcp { source, destination, .. } => {
+                let Transport::Tcp { .. } = self.candidate.headers.transport else { return Err("-m tcp") };
+                self.port_pair(source, destination)
+            }
+            Match::Udp { source, destination } => {
+                let Transport::Udp { .. } = self.candidate.headers.transport else { return Err("-m udp") };
+                self.port_pair(source, destination)
+            }
+            Match::Icmp { kind } if !self.varies(wanted) => self.icmp(kind),
+            Match::Multiport { which, ports } => {
+                let Some((source, destination)) = self.ports else { return Err("-m multiport") };
+                let listed = |port| ports.value.iter().any(|range| range.contains(port));
+                let found = match which {
+                    MultiportSide::Source => listed(source),
+                    MultiportSide::Destination => listed(destination),
+                    MultiportSide::Either => listed(source) || listed(destination),
+                };
+                require(ports.holds(found), "-m multiport")
+            }
+            Match::Conntrack(wanted) => conntrack(wanted, self.candidate.flow.as_ref()),
+            Match::Icmp { .. } | Match::Comment(_) | Match::Mac(_) | Match::Limit(_) => Ok(()),
+        }
+    }
+
+    /// Whether a match has a part that [`Subject::constant`] leaves open.
+    fn varies(&self, wanted: &Match) -> bool {
+        match wanted {
+            Match::Tcp { flags, .. } => flags.is_some(),
+            // The type of a query belongs to its flow; its code may be anything.
+            Match::Icmp { kind: Negatable { value: (Some(_), first, last), .. } } => {
+                let query = matches!(self.candidate.headers.transport, Transport::IcmpQuery { .. });
+                !query || (*first, *last) != (0, u8::MAX)
+            }
+            Match::Mac(_) | Match::Limit(_) => true,
+            _ => false,
+        }
+    }
+
+    /// The part of a match that differs from packet to packet, or has an effect.
+    fn varying(&self, wanted: &Match, effects: bool) -> Result<(), &'static str> {
+        match wanted {
+            Match::Tcp { flags, .. } => {
+                let seen = self.candidate.headers.tcp_flags().unwrap_or(0);
+                check(flags, "--tcp-flags", |(mask, set)| seen & mask == *set)
+            }
+            Match::Icmp { kind } => self.icmp(kind),
+            Match::Mac(mac) => {
+                let Some(source) = self.candidate.frame.get(6..12) else { return Err("--mac-source") };
+                require(mac.holds(source == mac.value.as_bytes()), "--mac-source")
+            }
+            Match::Limit(limit) => require(limit.admit(self.candidate.now, effects), "--limit"),
+            _ => Ok(()),
+        }
+    }
+
+    fn port_pair(
+        &self,
+        source: &Option<Negatable<PortRange>>,
+        destination: &Option<Negatable<PortRange>>,
+    ) -> Result<(), &'static str> {
+        let Some(ports) = self.ports else { return Err("--sport, --dport") };
+        check(source, "--sport", |range| range.contains(ports.0))?;
+        check(destination, "--dport", |range| range.contains(ports.1))
+    }
+
+    fn icmp(&self, wanted: &Negatable<(Option<u8>, u8, u8)>) -> Result<(), &'static str> {
+        let Some((kind, code)) = self.candidate.headers.icmp() else { return Err("--icmp-type") };
+        let (wanted_kind, first, last) = wanted.value;
+        let found = wanted_kind.is_none_or(|it| it == kind && (first..=last).contains(&code));
+        require(wanted.holds(found), "--icmp-type")
+    }
+}
+
+/// Whether a packet of this flow, or of none, fits `-m conntrack` (Linux: net/netfilter/xt_conntrack.c).
+fn conntrack(wanted: &ConntrackMatch, flow: Option<&FlowView>) -> Result<(), &'static str> {
+    let flow = flow.filter(|flow| flow.state != FlowState::Untracked);
+    let mut state = match flow.map(|flow| flow.state) {
+        None | Some(FlowState::Untracked) => state_bit::UNTRACKED,
+        Some(FlowState::Invalid) => state_bit::INVALID,
+        Some(FlowState::New) => state_bit::NEW,
+        Some(FlowState::Established) => state_bit::ESTABLISHED,
+        Some(FlowState::Related) => state_bit::RELATED,
+    };
+    let flow = flow.filter(|flow| flow.state != FlowState::Invalid);
+    if let Some(flow) = flow {
+        state |= if flow.source_translated { state_bit::SNAT } else { 0 };
+        state |= if flow.destination_translated { state_bit::DNAT } else { 0 };
+    }
+    check(&wanted.states, "--ctstate", |states| states & state != 0)?;
+    // A packet without a flow has no more to be asked for; it fits where its state was asked for.
+    let Some(flow) = flow else { return require(wanted.states.is_some(), "-m conntrack") };
+
+    let net = |wish: &Option<Negatable<Ipv4Cidr>>, option, address: Ipv4Address| {
+        check(wish, option, |net| net.contains_addr(&address))
+    };
+    let port = |wish: &Option<Negatable<PortRange>>, option, port: u16| {
+        check(wish, option, |range| range.contains(port))
+    };
+    let (original, reply) = (flow.original, flow.reply);
+    require(wanted.direction_original.is_none_or(|it| it == flow.original_direction), "--ctdir")?;
+    net(&wanted.original_source, "--ctorigsrc", original.0)?;
+    net(&wanted.original_destination, "--ctorigdst", original.2)?;
+    net(&wanted.reply_source, "--ctreplsrc", reply.0)?;
+    net(&wanted.reply_destination, "--ctrepldst", reply.2)?;
+    check(&wanted.protocol, "--ctproto", |&protocol| protocol == flow.protocol)?;
+    port(&wanted.original_source_port, "--ctorigsrcport", original.1)?;
+    port(&wanted.original_destination_port, "--ctorigdstport", original.3)?;
+    port(&wanted.reply_source_port, "--ctreplsrcport", reply.1)?;
+    port(&wanted.reply_destination_port, "--ctrepldstport", reply.3)
+}
+
+/// Whether a wish, if there is one, is granted.
+#[inline]
+fn check<T>(
+    wish: &Option<Negatable<T>>,
+    option: &'static str,
+    found: impl FnOnce(&T) -> bool,
+) -> Result<(), &'static str> {
+    match wish {
+        Some(wish) => require(wish.holds(found(&wish.value)), option),
+        None => Ok(()),
+    }
+}
+
+#[inline]
+fn require(holds: bool, option: &'static str) -> Result<(), &'static str> {
+    if holds { Ok(()) } else { Err(option) }
+}

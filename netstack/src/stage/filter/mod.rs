@@ -1,0 +1,240 @@
+//! Asks the rules of a table about one packet (iptables(8)).
+
+mod fit;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    config::{
+        interface::Interface,
+        rules::{ChainId, Counters, Hook, Policy, RejectWith, Rule, Table, TableName, Target},
+    },
+    headers::{Fragment, Headers},
+    interface::InterfaceId,
+    outcome::DropReason,
+    trace::Trace,
+};
+use core::fmt;
+use smoltcp::{time::Instant, wire::Ipv4Address};
+
+/// The state of connection tracking that a rule may look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum FlowState {
+    Invalid,
+    New,
+    Established,
+    Related,
+    Untracked,
+}
+
+/// What rules may know of the packet's flow.
+#[derive(Clone, Copy, Debug)]
+pub struct FlowView {
+    /// State of this packet in its flow.
+    pub state: FlowState,
+    /// Whether the packet runs in the direction of the flow's first one.
+    pub original_direction: bool,
+    /// Whether the source of the original direction is translated.
+    pub source_translated: bool,
+    /// Whether the destination of the original direction is translated.
+    pub destination_translated: bool,
+    /// Protocol number.
+    pub protocol: u8,
+    /// Source, destination and ports of the original direction.
+    pub original: (Ipv4Address, u16, Ipv4Address, u16),
+    /// Source, destination and ports as the answers carry them.
+    pub reply: (Ipv4Address, u16, Ipv4Address, u16),
+}
+
+/// What the rules look at.
+pub struct Candidate<'a> {
+    /// The frame as it came, for the MAC source. Empty for what the router itself sends.
+    pub frame: &'a [u8],
+    /// Headers as they stand at this station (after DNAT, before SNAT).
+    pub headers: &'a Headers,
+    /// The interface it came in on; `None` for what the router itself sends.
+    pub ingress: Option<InterfaceId>,
+    /// The interface it will leave by, where that is known at this station.
+    pub egress: Option<InterfaceId>,
+    /// Its flow; `None`: untracked.
+    pub flow: Option<FlowView>,
+    /// All interfaces, for their names.
+    pub interfaces: &'a [Interface],
+    /// Now.
+    pub now: Instant,
+}
+
+/// What the rules say.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Ruling<'r> {
+    /// Goes on. In the nat table: no translation.
+    Accept,
+    /// Ends here.
+    Drop(DropReason),
+    /// Ends here, and the sender is told.
+    Reject(RejectWith),
+    /// The nat table found this rule, whose target translates.
+    Translate(&'r Rule),
+}
+
+/// Where a packet is counted: a rule, or the policy of a chain.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CounterRef {
+    /// The table.
+    pub table: TableName,
+    /// The chain.
+    pub chain: ChainId,
+    /// The rule's place in the chain; `None`: the chain's policy.
+    pub rule: Option<u16>,
+}
+
+impl CounterRef {
+    /// The counters themselves; `table` is the one that was evaluated. `None` where it has changed since.
+    pub fn counters(self, table: &Table) -> Option<&Counters> {
+        let chain = table.chains.get(usize::from(self.chain.0))?;
+        match self.rule {
+            Some(rule) => Some(&chain.rules.get(usize::from(rule))?.counters),
+            None => Some(&chain.builtin.as_ref()?.counters),
+        }
+    }
+}
+
+/// What the rules leave behind for whoever carries out the decision: evaluation itself changes nothing, but for
+/// the token buckets of `limit` when `effects` is set.
+#[derive(Default)]
+pub struct Trail {
+    /// All that counts this packet, in order.
+    pub counted: heapless::Vec<CounterRef, { Trail::CAPACITY }>,
+    /// LOG rules that matched; what is beyond the capacity is not logged.
+    pub logged: heapless::Vec<CounterRef, 4>,
+    /// Whether the same packet of the same flow in the same state might be judged otherwise: a rule on its way
+    /// looked at something that changes from packet to packet, or has a side effect of its own.
+    pub unstable: bool,
+}
+
+impl Trail {
+    /// The most counters that one packet can move. What goes beyond is counted at once and makes the trail
+    /// unstable.
+    pub const CAPACITY: usize = 48;
+
+    fn count(&mut self, at: CounterRef, table: &Table, bytes: u64, effects: bool) {
+        if self.counted.push(at).is_err() {
+            self.unstable = true;
+            if let Some(counters) = at.counters(table).filter(|_| effects) {
+                counters.add(1, bytes);
+            }
+        }
+    }
+}
+
+/// How deep chains may be nested below a built-in one. Deeper jumps are refused when a rule is added; should one be
+/// met all the same, the packet is dropped.
+pub const MAX_DEPTH: usize = 15;
+
+/// Where the walk stands.
+#[derive(Clone, Copy)]
+struct Place {
+    chain: ChainId,
+    next: usize,
+    /// Jumps and gotos that led here.
+    depth: usize,
+}
+
+/// Asks the chain of `table` at `hook`. With `effects` unset nothing at all changes, not even a token bucket.
+pub fn evaluate<'r, T: Trace>(
+    table: &'r Table,
+    name: TableName,
+    hook: Hook,
+    candidate: &Candidate<'_>,
+    effects: bool,
+    trail: &mut Trail,
+    trace: &mut T,
+) -> Ruling<'r> {
+    let Some(base) = table.builtin(hook) else { return Ruling::Accept };
+    let subject = fit::Subject::new(candidate);
+    let bytes = u64::from(candidate.headers.total_length);
+    // What is said of a fragment says nothing about the other packets of its flow.
+    trail.unstable |= candidate.headers.fragment != Fragment::Whole;
+
+    let mut callers: heapless::Vec<Place, MAX_DEPTH> = heapless::Vec::new();
+    let mut at = Place { chain: base, next: 0, depth: 0 };
+    loop {
+        let chain = table.chain(at.chain);
+        let Some(rule) = chain.rules.get(at.next) else {
+            match callers.pop() {
+                Some(caller) => at = caller,
+                None => break,
+            }
+            continue;
+        };
+        let here = CounterRef { table: name, chain: at.chain, rule: Some(at.next as u16) };
+        at.next += 1;
+        let fit = subject.fit(rule, effects, &mut trail.unstable);
+        if T::ON {
+            let (number, text) = (at.next, table.text(rule));
+            match fit {
+                Ok(()) => trace.station(format_args!(
+                    "{name} {} rule {number}:{text} => {}",
+                    chain.name,
+                    Consequence(table, rule)
+                )),
+                Err(part) => {
+                    trace.station(format_args!("{name} {} rule {number}:{text} => no, {part}", chain.name));
+                }
+            }
+        }
+        if fit.is_err() {
+            continue;
+        }
+        trail.count(here, table, bytes, effects);
+        match &rule.target {
+            None => {}
+            Some(Target::Accept) => return Ruling::Accept,
+            Some(Target::Drop) => return Ruling::Drop(DropReason::FirewallRule),
+            Some(Target::Reject(with)) => return Ruling::Reject(*with),
+            Some(Target::Masquerade { .. } | Target::Snat(_) | Target::Dnat(_) | Target::Redirect { .. }) => {
+                return Ruling::Translate(rule);
+            }
+            Some(Target::Log(_)) => {
+                trail.unstable = true;
+                let _ = trail.logged.push(here);
+            }
+            // A return is a walk to the chain's end.
+            Some(Target::Return) => at.next = chain.rules.len(),
+            Some(target @ (Target::Jump(next) | Target::Goto(next))) => {
+                let returns = matches!(target, Target::Jump(_));
+                if at.depth == MAX_DEPTH || (returns && callers.push(at).is_err()) {
+                    return Ruling::Drop(DropReason::FirewallRule);
+                }
+                at = Place { chain: *next, next: 0, depth: at.depth + 1 };
+            }
+        }
+    }
+
+    let chain = table.chain(base);
+    let policy = chain.builtin.as_ref().map_or(Policy::Accept, |builtin| builtin.policy);
+    trail.count(CounterRef { table: name, chain: base, rule: None }, table, bytes, effects);
+    if T::ON {
+        trace.station(format_args!("{name} {} policy {}", chain.name, policy.name()));
+    }
+    match policy {
+        Policy::Accept => Ruling::Accept,
+        Policy::Drop => Ruling::Drop(DropReason::FirewallPolicy),
+    }
+}
+
+/// What follows from a rule that fits, for a person.
+struct Consequence<'a>(&'a Table, &'a Rule);
+
+impl fmt::Display for Consequence<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.1.target {
+            None => f.write_str("yes, counted only"),
+            Some(Target::Jump(chain) | Target::Goto(chain)) => {
+                write!(f, "yes, on to chain {}", self.0.chain(*chain).name)
+            }
+            Some(target) => write!(f, "yes, {}", target.name()),
+        }
+    }
+}
