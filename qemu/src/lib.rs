@@ -1,1 +1,7 @@
-//! Placeholder.
+//! The host side of rutter: set-up, image, machine, and the networks around it. The tests use the same parts.
+
+pub mod image;
+pub mod machine;
+pub mod nic;
+pub mod setup;
+pub mod workspace;

@@ -1,0 +1,62 @@
+//! `cargo run`: the command line of the host program.
+
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use qemu::{image, setup};
+
+/// Boots rutter, a router that is its own operating system, in QEMU.
+///
+/// Without a command, the router boots with this terminal as its console: its LAN is a unix socket that another
+/// virtual machine can join, its WAN is QEMU's user network. What is missing on this machine (the Rust target of the
+/// image, QEMU) is installed first.
+#[derive(Parser)]
+#[command(bin_name = "cargo run --", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Boot the router with this terminal as its console (Ctrl-A X quits)
+    Run(run::Options),
+    /// Build the release image; the last line of output is its path
+    Image,
+    /// Install what is missing on this machine, and nothing else
+    Setup {
+        /// Also the programs that tests and benchmarks start (iperf3, traceroute, ...)
+        #[arg(long)]
+        tests: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match execute(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("rutter: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Option<Command>) -> Result<()> {
+    match command {
+        None => execute(Arguments::parse_from(["rutter", "run"]).command),
+        Some(Command::Run(options)) => run::run(options),
+        Some(Command::Image) => {
+            let image = image::build()?;
+            println!("{}", image.display());
+            Ok(())
+        }
+        Some(Command::Setup { tests }) => {
+            setup::target()?;
+            setup::qemu()?;
+            if tests { setup::test_programs() } else { Ok(()) }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a fresh machine lacks: the image's Rust target, QEMU, and the programs the tests talk to.
+
+mod apt;
+mod packages;
+mod private;
+mod qemu;
+mod rust;
+
+pub use qemu::{Qemu, qemu};
+pub use rust::{TARGET, target};
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use apt::Outcome;
+
+/// Programs that `tests/linux` and the benchmarks start, and the Debian package that has each.
+const TEST_PROGRAMS: [(&str, &str); 12] = [
+    ("conntrack", "conntrack"),
+    ("curl", "curl"),
+    ("ethtool", "ethtool"),
+    ("ip", "iproute2"),
+    ("iperf3", "iperf3"),
+    ("iptables", "iptables"),
+    ("nft", "nftables"),
+    ("ping", "iputils-ping"),
+    ("python3", "python3"),
+    ("setpriv", "util-linux"),
+    ("tcpdump", "tcpdump"),
+    ("traceroute", "traceroute"),
+];
+
+/// Installs those of the tests' own programs that are missing.
+pub fn test_programs() -> Result<()> {
+    let missing: Vec<_> = TEST_PROGRAMS.iter().filter(|(program, _)| find(program).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let programs = missing.iter().map(|(program, _)| *program).collect::<Vec<_>>().join(", ");
+    let packages: Vec<_> = missing.iter().map(|(_, package)| *package).collect();
+    match packages::install(&format!("the tests use {programs}"), &packages, |_| None)? {
+        Outcome::Installed => Ok(()),
+        Outcome::Clash(removed) => bail!("installing {} would remove {removed}", packages.join(" ")),
+    }
+}
+
+/// Looks a program up in PATH, and where Debian keeps the administrator's programs.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+/// One line about what set-up is doing.
+fn say(line: &str) {
+    anstream::eprintln!("rutter: {line}");
+}

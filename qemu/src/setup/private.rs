@@ -1,0 +1,80 @@
+//! QEMU in a folder of its own, for a system where installing it would take away somebody's package (for example
+//! `qemu-utils` from backports beside a `qemu-system-x86` that is older). Debian's packages are unpacked, not
+//! installed: QEMU finds its firmware relative to its program, and is told where the libraries lie.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::Qemu;
+use super::apt::{Removal, simulate};
+use crate::workspace;
+
+fn folder() -> PathBuf {
+    workspace::target().join("qemu")
+}
+
+/// The private copy of `program`, where there is one.
+pub fn find(program: &str) -> Option<Qemu> {
+    let folder = folder();
+    let program = folder.join("usr/bin").join(program);
+    let libraries = folder.join("usr/lib/x86_64-linux-gnu");
+    program.is_file().then_some(Qemu { program, libraries: Some(libraries) })
+}
+
+/// Unpacks `package`, and what it needs that the system does not have.
+pub fn install(package: &str) -> Result<()> {
+    let simulation = simulate(&[package], Removal::Imagined)?;
+    let packages = installed_by(&String::from_utf8_lossy(&simulation.stdout));
+    let folder = folder();
+    let (archives, fresh) = (folder.with_extension("debs"), folder.with_extension("new"));
+    for dir in [&archives, &fresh] {
+        let _ = std::fs::remove_dir_all(dir);
+        std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
+    }
+    // Fetched by the one who asks: apt's own user may not write here.
+    let mut download = Command::new("apt-get");
+    download.args(["download", "-q", "-o", "APT::Sandbox::User=root"]).args(&packages).current_dir(&archives);
+    run(&mut download)?;
+    for archive in std::fs::read_dir(&archives)? {
+        run(Command::new("dpkg-deb").arg("--extract").arg(archive?.path()).arg(&fresh))?;
+    }
+    std::fs::remove_dir_all(&archives)?;
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::rename(&fresh, &folder).with_context(|| folder.display().to_string())
+}
+
+/// The packages that a simulation would install, as `name=version`.
+fn installed_by(simulation: &str) -> Vec<String> {
+    let package = |line: &str| {
+        let (name, rest) = line.strip_prefix("Inst ")?.split_once(' ')?;
+        let version = rest.split_once('(')?.1.split(' ').next()?;
+        Some(format!("{name}={version}"))
+    };
+    simulation.lines().filter_map(package).collect()
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let status =
+        command.stdin(Stdio::null()).stdout(std::io::stderr()).status().with_context(|| name.clone())?;
+    if !status.success() {
+        bail!("{name} failed ({status})");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_simulation_names_packages_and_versions() {
+        let simulation = "Remv qemu-utils [1:10.0.2]\n\
+            Inst seabios (1.16.2-1 Debian:12.15/oldstable [all])\n\
+            Inst libc6 [2.36-9] (2.36-9+deb12u14 Debian:12 [amd64])\n\
+            Conf seabios (1.16.2-1 Debian:12.15/oldstable [all])\n";
+        assert_eq!(installed_by(simulation), ["seabios=1.16.2-1", "libc6=2.36-9+deb12u14"]);
+    }
+}
