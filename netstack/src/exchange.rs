@@ -27,6 +27,17 @@ impl Exchange {
         Some(packet)
     }
 
+    /// A packet whose frame is `length` bytes long and holds whatever was in the buffer. `None` where the pool is used
+    /// up, or its buffers are too short.
+    pub fn allocate_frame(&mut self, length: usize) -> Option<Packet> {
+        let mut packet = self.allocate()?;
+        if packet.append(length).is_none() {
+            self.recycle(packet);
+            return None;
+        }
+        Some(packet)
+    }
+
     /// Takes back a packet that nobody needs any more.
     pub fn recycle(&mut self, packet: Packet) {
         if self.free.len() < self.free_limit {
