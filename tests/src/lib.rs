@@ -1,1 +1,8 @@
-//! Placeholder.
+//! What the test programs share: packets as a test writes them, a router on a bench, a Linux router beside it.
+
+pub mod bench;
+pub mod datagram;
+pub mod frame;
+pub mod linux_router;
+pub mod namespace;
+pub mod network;

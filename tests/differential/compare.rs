@@ -1,0 +1,110 @@
+//! Holds what came out of Linux against what came out of rutter.
+//!
+//! Byte for byte, but for three things that neither side owes the other: a port that a translation picked at
+//! random (then the choice must be used throughout), the IP identification of a packet made by the router itself,
+//! and the order of frames on different cards.
+
+use crate::{
+    differences::Difference,
+    sides::{Record, is_made_here},
+};
+use std::collections::HashMap;
+use tests::{
+    datagram::{Body, Datagram, Endpoint},
+    frame::{Content, Frame},
+};
+
+/// Which port of Linux stands for a port of rutter, by protocol and both endpoints as rutter has them.
+#[derive(Default)]
+pub struct Renaming(HashMap<(u8, Endpoint, Endpoint), u16>);
+
+/// The result of one step.
+pub enum Verdict {
+    Agree,
+    /// They differ as it is meant.
+    Differ(Difference),
+    Disagree(String),
+}
+
+impl Renaming {
+    /// Compares one step.
+    pub fn judge(&mut self, linux: &Record, rutter: &Record) -> Verdict {
+        match self.compare(linux, rutter) {
+            Ok(()) => Verdict::Agree,
+            Err(disagreement) => match Difference::find(linux, rutter) {
+                Some(difference) => Verdict::Differ(difference),
+                None => Verdict::Disagree(disagreement),
+            },
+        }
+    }
+
+    fn compare(&mut self, linux: &Record, rutter: &Record) -> Result<(), String> {
+        if linux.sent.is_some() != rutter.sent.is_some() {
+            return Err("only one of them had something to answer".into());
+        }
+        let Some((_, sent)) = &linux.sent else { return Ok(()) };
+        if linux.left.len() != rutter.left.len() {
+            return Err("one of them lets it pass or answers, the other does not".into());
+        }
+        for ((linux_port, linux_frame), (rutter_port, rutter_frame)) in linux.left.iter().zip(&rutter.left) {
+            if linux_port != rutter_port {
+                return Err("they leave by different cards".into());
+            }
+            let expected = self.comparable(sent, linux_frame, None)?;
+            let seen = self.comparable(sent, rutter_frame, Some(linux_frame))?;
+            if expected != seen {
+                return Err("they send different frames".into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The frame without what may differ. `like` is the frame of Linux where this one is rutter's.
+    fn comparable(&mut self, sent: &Datagram, frame: &Frame, like: Option<&Frame>) -> Result<Frame, String> {
+        let mut frame = frame.clone();
+        let Content::Ip(packet) = &mut frame.content else { return Ok(frame) };
+        if let Some(like) = like.and_then(Frame::datagram) {
+            self.rename(packet, like)?;
+        }
+        if is_made_here(sent, packet) {
+            packet.id = 0;
+        }
+        Ok(frame)
+    }
+
+    /// Gives `packet` the ports that Linux has in their place, also in what it quotes.
+    fn rename(&mut self, packet: &mut Datagram, like: &Datagram) -> Result<(), String> {
+        let (source, destination, protocol) = (packet.source(), packet.destination(), packet.protocol());
+        let has_ports = !packet.is_icmp_error() && !matches!(packet.body, Body::Other { .. });
+        if has_ports && protocol == like.protocol() {
+            let new_source = self.port(protocol, source, destination, like.source().1)?;
+            let new_destination = match protocol {
+                1 => new_source,
+                _ => self.port(protocol, destination, source, like.destination().1)?,
+            };
+            *packet = packet.clone().from((source.0, new_source)).to((destination.0, new_destination));
+        }
+        if let (Some(mut quoted), Some(like)) = (packet.quoted(), like.quoted())
+            && let Body::Icmp { payload, .. } = &mut packet.body
+        {
+            self.rename(&mut quoted, &like)?;
+            let length = payload.len();
+            // The quote is cut, so its lengths are those of what is there: only ports may be taken from it.
+            let ports = quoted.bytes();
+            let header = 20 + quoted.options.len();
+            let range = if quoted.protocol() == 1 { header + 4..header + 6 } else { header..header + 4 };
+            if range.end <= length.min(ports.len()) {
+                payload[range.clone()].copy_from_slice(&ports[range]);
+            }
+        }
+        Ok(())
+    }
+
+    fn port(&mut self, protocol: u8, own: Endpoint, peer: Endpoint, linux: u16) -> Result<u16, String> {
+        let known = *self.0.entry((protocol, own, peer)).or_insert(linux);
+        if known == linux {
+            return Ok(linux);
+        }
+        Err(format!("port {} of {} stood for {known} in Linux, and now for {linux}", own.1, own.0))
+    }
+}

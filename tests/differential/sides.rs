@@ -1,0 +1,169 @@
+//! The two routers behind one face: what is typed, what goes in, what comes out, what is counted.
+
+use crate::scenario::{Network, Scenario, What};
+use netstack::outcome::Outcome;
+use smoltcp::time::Duration;
+use tests::{
+    bench::Bench,
+    datagram::Datagram,
+    frame::Frame,
+    linux_router::LinuxRouter,
+    namespace::sh,
+    network::{OWN, router_mac},
+};
+
+/// A router that scenarios are tried on.
+pub trait Side {
+    /// Brings the router to the state that the scenario starts from: nothing of an earlier one is left.
+    fn configure(&mut self, scenario: &Scenario);
+    /// Puts a frame on a wire; gives every frame that left because of it, with its card.
+    fn send(&mut self, port: usize, frame: &[u8]) -> Vec<(usize, Vec<u8>)>;
+    /// What a listing command prints.
+    fn print(&mut self, command: &str) -> String;
+    /// What became of the last frame, where the router can say.
+    fn outcome(&self) -> Option<Outcome>;
+}
+
+/// What happened in one step.
+#[derive(Debug)]
+pub struct Record {
+    pub id: usize,
+    /// What was sent; `None` where there was nothing to answer.
+    pub sent: Option<(usize, Datagram)>,
+    pub left: Vec<(usize, Frame)>,
+    pub outcome: Option<Outcome>,
+}
+
+impl Record {
+    /// The packet that was sent, as it came out at the other end.
+    pub fn passed_on(&self) -> Option<(usize, &Datagram)> {
+        let (_, sent) = self.sent.as_ref()?;
+        self.left
+            .iter()
+            .filter_map(|(port, frame)| Some((*port, frame.datagram()?)))
+            .find(|(_, packet)| !is_made_here(sent, packet))
+    }
+}
+
+/// Whether the router itself made `left`, an ICMP error or a reset about `sent` or an echo reply to it.
+pub fn is_made_here(sent: &Datagram, left: &Datagram) -> bool {
+    use tests::datagram::{Body, flag::RST};
+    match (&sent.body, &left.body) {
+        (Body::Icmp { kind, .. }, Body::Icmp { kind: answer, .. }) => kind != answer,
+        (Body::Tcp { flags: had, .. }, Body::Tcp { flags, .. }) => had & RST == 0 && flags & RST != 0,
+        _ => sent.protocol() != left.protocol(),
+    }
+}
+
+/// Runs all steps.
+pub fn run(side: &mut dyn Side, scenario: &Scenario) -> Vec<Record> {
+    side.configure(scenario);
+    let mut records: Vec<Record> = Vec::new();
+    for step in &scenario.steps {
+        let came_out = |id| {
+            let record = records.iter().find(|record| record.id == id)?;
+            record.passed_on().map(|(port, packet)| (port, packet.clone()))
+        };
+        let Some((port, packet, frame)) = step.what.frame(came_out) else {
+            records.push(Record { id: step.id, sent: None, left: Vec::new(), outcome: None });
+            continue;
+        };
+        let packet = match step.what {
+            What::Damaged { .. } => Frame::read(&frame).datagram().cloned().unwrap_or(packet),
+            _ => packet,
+        };
+        let left = side.send(port, &frame).into_iter();
+        let left = left.map(|(port, frame)| (port, Frame::read(&frame))).collect();
+        records.push(Record { id: step.id, sent: Some((port, packet)), left, outcome: side.outcome() });
+    }
+    records
+}
+
+/// netstack in this process.
+#[derive(Default)]
+pub struct Rutter(Option<Bench>);
+
+impl Rutter {
+    fn bench(&mut self) -> &mut Bench {
+        self.0.as_mut().expect("configured before it is used")
+    }
+}
+
+impl Side for Rutter {
+    fn configure(&mut self, scenario: &Scenario) {
+        let commands = [scenario.network.commands(), scenario.rules.join("\n")].concat();
+        self.0 = Some(Bench::new(OWN.len(), &commands));
+    }
+
+    fn send(&mut self, port: usize, frame: &[u8]) -> Vec<(usize, Vec<u8>)> {
+        let mut left = self.bench().inject(port, frame);
+        left.extend(self.bench().pass(Duration::from_millis(1)));
+        left.sort_by_key(|(port, _)| *port);
+        left
+    }
+
+    fn print(&mut self, command: &str) -> String {
+        self.bench().command(command)
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        self.0.as_ref().and_then(|bench| bench.outcome)
+    }
+}
+
+/// Linux in the network namespace of this thread.
+pub struct Linux {
+    router: LinuxRouter,
+    network: Option<Network>,
+    /// Undoes the policies that the last scenario set: setting one takes Linux as long as ten rules.
+    policies: String,
+}
+
+const FORGET_RULES: &str = "
+iptables -F; iptables -X; iptables -Z; iptables -t nat -F; iptables -t nat -X; iptables -t nat -Z
+conntrack -F 2>/dev/null
+";
+const FORGET_NETWORK: &str = "
+sysctl -qw net.ipv4.conf.all.rp_filter=0
+for port in 0 1 2; do ip link set eth$port down; ip link set eth$port mtu 1500; ip addr flush dev eth$port; done
+ip route flush table main; ip neigh flush all nud permanent
+";
+
+impl Linux {
+    pub fn new() -> Self {
+        let macs: [_; OWN.len()] = std::array::from_fn(router_mac);
+        let router = LinuxRouter::new(&macs, &OWN).expect("taps can be made");
+        Self { router, network: None, policies: String::new() }
+    }
+
+    /// Runs commands that must succeed.
+    fn sh(commands: &str) -> String {
+        sh(commands).unwrap_or_else(|error| panic!("Linux refuses: {error}"))
+    }
+}
+
+impl Side for Linux {
+    fn configure(&mut self, scenario: &Scenario) {
+        Self::sh(&[FORGET_RULES, &self.policies].concat());
+        if self.network != Some(scenario.network) {
+            Self::sh(FORGET_NETWORK);
+            Self::sh(&scenario.network.commands());
+            self.network = Some(scenario.network);
+        }
+        Self::sh(&scenario.rules.join("\n"));
+        let policies = scenario.rules.iter().filter(|rule| rule.starts_with("iptables -P"));
+        self.policies = policies.map(|rule| rule.replace("DROP", "ACCEPT\n")).collect();
+    }
+
+    fn send(&mut self, port: usize, frame: &[u8]) -> Vec<(usize, Vec<u8>)> {
+        self.router.send(port, frame)
+    }
+
+    fn print(&mut self, command: &str) -> String {
+        Self::sh(command)
+    }
+
+    fn outcome(&self) -> Option<Outcome> {
+        None
+    }
+}
