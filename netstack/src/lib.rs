@@ -10,13 +10,20 @@ extern crate std;
 
 pub mod command;
 pub mod config;
+mod dispatch;
 pub mod exchange;
+mod fastpath;
 pub mod headers;
 pub mod interface;
 pub mod outcome;
 pub mod packet;
+mod pipeline;
+#[cfg(test)]
+mod pipeline_tests;
 pub mod router;
 pub mod stage;
 pub mod table;
+#[cfg(test)]
+mod test_support;
 pub mod trace;
 pub mod wire;

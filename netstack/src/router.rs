@@ -2,12 +2,31 @@
 
 use crate::{
     config::{Change, Config, ConfigError, PortInfo},
+    dispatch::{Origin, Parked},
     exchange::Exchange,
-    interface::PortId,
+    headers::{ETHERNET_HEADER, Fragment, Headers},
+    interface::{InterfaceId, PortId},
     outcome::{DropCounters, DropReason, Outcome},
     packet::Packet,
+    stage::{arp, ethernet, icmp::IcmpErrors, track::tuple_of},
+    table::{
+        address_claims::{AddressClaims, Broadcast, Conflict},
+        connections::Connections,
+        fib::Fib,
+        flow::{FlowId, Tick, status},
+        fragments::{Admission, Fragments},
+        neighbor::{Claim, Neighbors},
+        path::Paths,
+        ports::ReservedPorts,
+        token_bucket::TokenBucket,
+    },
 };
-use smoltcp::time::Instant;
+use alloc::{vec, vec::Vec};
+use core::num::NonZeroU32;
+use smoltcp::{
+    time::{Duration, Instant},
+    wire::EthernetAddress,
+};
 
 /// Everything from outside that the plane needs at one moment.
 pub struct Context<'a> {
@@ -22,7 +41,7 @@ pub struct Context<'a> {
 /// Sizes that are fixed for the life of a router, from the memory that there is.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Most flows at once.
+    /// Most flows at once. Each takes [`Connections::BYTES_PER_FLOW`].
     pub flows: usize,
     /// Most entries of the neighbour table.
     pub neighbors: usize,
@@ -34,22 +53,98 @@ impl Default for Limits {
     }
 }
 
+/// What has gone through one interface (`ip -s link`).
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub struct InterfaceCounters {
+    pub received_packets: u64,
+    pub received_bytes: u64,
+    pub received_dropped: u64,
+    pub received_multicast: u64,
+    pub transmitted_packets: u64,
+    pub transmitted_bytes: u64,
+    pub transmitted_dropped: u64,
+}
+
+/// How packets went through the plane.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Statistics {
+    /// Packets that took the short way of their flow.
+    pub fast: u64,
+    /// Packets that were decided one by one.
+    pub slow: u64,
+}
+
+/// Most packets that wait for MAC addresses, in all.
+const PARKED: usize = 128;
+/// How often some flows are looked at for whether their time is over.
+const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+/// In how many steps the whole table is looked at.
+const SWEEP_STEPS: usize = 40;
+
 /// The router.
 pub struct Router {
-    config: Config,
-    drops: DropCounters,
+    pub(crate) config: Config,
+    pub(crate) fib: Fib,
+    pub(crate) neighbors: Neighbors<Parked>,
+    pub(crate) connections: Connections,
+    pub(crate) reserved: ReservedPorts,
+    pub(crate) paths: Paths,
+    pub(crate) icmp_errors: IcmpErrors,
+    pub(crate) log_bucket: TokenBucket,
+    pub(crate) drops: DropCounters,
+    pub(crate) counters: Vec<InterfaceCounters>,
+    pub(crate) statistics: Statistics,
+    /// Moves with every change that a decision may depend on; shortcuts of older epochs are void.
+    pub(crate) epoch: NonZeroU32,
+    /// Whether a rule looks at the state of flows, or translates.
+    pub(crate) tracking_needed: bool,
+    claims: AddressClaims,
+    fragments: Fragments,
+    carrier: Vec<bool>,
+    ports: Vec<InterfaceId>,
+    next_sweep: Instant,
+    now: Instant,
 }
 
 impl Router {
     /// A router with these cards and the configuration of [`Config::new`]. `random` seeds the keys of its tables.
     pub fn new(ports: &[PortInfo], limits: &Limits, random: &mut dyn rand_core::Rng) -> Self {
-        let _ = (limits, random);
-        Self { config: Config::new(ports), drops: DropCounters::default() }
+        let config = Config::new(ports);
+        let keys = core::array::from_fn(|_| random.next_u64());
+        let mut router = Self {
+            fib: Fib::default(),
+            neighbors: Neighbors::new(limits.neighbors, PARKED, keys),
+            connections: Connections::new(limits.flows, random),
+            reserved: ReservedPorts::default(),
+            paths: Paths::default(),
+            icmp_errors: IcmpErrors::new(random.next_u64()),
+            log_bucket: TokenBucket::FULL,
+            drops: DropCounters::default(),
+            counters: vec![InterfaceCounters::default(); config.interfaces.len()],
+            statistics: Statistics::default(),
+            epoch: NonZeroU32::MIN,
+            tracking_needed: false,
+            claims: AddressClaims::default(),
+            fragments: Fragments::default(),
+            carrier: vec![true; config.interfaces.len()],
+            ports: config.interfaces().filter(|(_, it)| it.port().is_some()).map(|(id, _)| id).collect(),
+            next_sweep: Instant::ZERO,
+            now: Instant::ZERO,
+            config,
+        };
+        router.refresh(Change::ALL);
+        router
     }
 
-    /// The present configuration.
+    /// The present configuration. The counters of its rules lag behind: see [`Router::settle_counters`].
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Brings the counters of all rules up to date; a listing calls it first.
+    pub fn settle_counters(&self) {
+        self.paths.fold(&self.config.tables);
     }
 
     /// Changes the configuration. `change` must check everything before it touches anything, and says what it
@@ -61,6 +156,7 @@ impl Router {
         &mut self,
         change: impl FnOnce(&mut Config) -> Result<Change, ConfigError>,
     ) -> Result<(), ConfigError> {
+        self.settle_counters();
         let stale = change(&mut self.config)?;
         self.refresh(stale);
         Ok(())
@@ -72,35 +168,293 @@ impl Router {
         self.refresh(Change::ALL);
     }
 
+    /// Makes everything anew that follows from the configuration. Flows stay; their next packets are decided anew.
     fn refresh(&mut self, stale: Change) {
-        let _ = stale;
+        if stale.interfaces || stale.routes {
+            self.fib = Fib::build(&self.config);
+        }
+        if stale.interfaces {
+            self.counters.resize(self.config.interfaces.len(), InterfaceCounters::default());
+            self.carrier.resize(self.config.interfaces.len(), true);
+            self.claims.set_addresses(&self.config, self.now);
+            for (id, interface) in self.config.interfaces() {
+                if !interface.up {
+                    self.neighbors.flush(Some(id));
+                }
+            }
+            // A masqueraded flow ends with its outer address (requirement 30).
+            let fib = &self.fib;
+            self.connections.end_where(|flow| {
+                let outer = flow.translated(crate::table::flow::Direction::Original).source;
+                flow.is(status::MASQUERADED) && !fib.is_local(outer)
+            });
+        }
+        if stale.neighbors || stale.interfaces {
+            let refused = self.neighbors.set_static(&self.config.neighbors, self.now);
+            if refused > 0 {
+                log::warn!("neighbour table full: {refused} static entries are not in force");
+            }
+        }
+        if stale.rules {
+            self.paths.clear();
+            self.reserved.clear();
+            for (protocol, range) in self.config.tables.reserved_ports() {
+                self.reserved.reserve(protocol, range);
+            }
+            self.tracking_needed = self.config.tables.look_at_flows();
+        }
+        if stale.sysctl {
+            self.connections.flows.set_limit(self.config.sysctl.conntrack.max as usize);
+        }
+        if stale != Change::NONE {
+            self.advance_epoch();
+        }
+    }
+
+    fn advance_epoch(&mut self) {
+        self.epoch = self.epoch.checked_add(1).unwrap_or_else(|| {
+            // After 2^32 changes an old shortcut could seem new again.
+            self.connections.forget_shortcuts();
+            NonZeroU32::MIN
+        });
     }
 
     /// Takes one frame from the wire to its end.
-    pub fn receive(&mut self, cx: &mut Context<'_>, port: PortId, packet: Packet) -> Outcome {
-        let _ = port;
+    pub fn receive(&mut self, cx: &mut Context<'_>, port: PortId, mut packet: Packet) -> Outcome {
+        self.now = cx.now;
+        let Some(&ingress) = self.ports.get(usize::from(port.0)) else {
+            return self.discard(cx, packet, DropReason::InterfaceDown);
+        };
+        let counters = &mut self.counters[usize::from(ingress.0)];
+        counters.received_packets += 1;
+        counters.received_bytes += packet.len() as u64;
+        match ethernet::classify(packet.bytes(), self.config.interface(ingress)) {
+            Ok(ethernet::Class::Arp) => self.receive_arp(cx, ingress, packet),
+            Ok(ethernet::Class::Ipv4 { group }) => match Headers::parse(packet.bytes(), ETHERNET_HEADER) {
+                Ok(headers) => {
+                    packet.truncate(ETHERNET_HEADER + usize::from(headers.total_length));
+                    self.receive_ipv4(cx, ingress, group, packet, headers)
+                }
+                Err(reason) => self.refuse(cx, ingress, packet, reason),
+            },
+            Err(reason) => self.refuse(cx, ingress, packet, reason),
+        }
+    }
+
+    /// Drops what is wrong as it comes, which also counts at its interface.
+    fn refuse(
+        &mut self,
+        cx: &mut Context<'_>,
+        ingress: InterfaceId,
+        packet: Packet,
+        reason: DropReason,
+    ) -> Outcome {
+        self.counters[usize::from(ingress.0)].received_dropped += 1;
+        self.discard(cx, packet, reason)
+    }
+
+    fn receive_ipv4(
+        &mut self,
+        cx: &mut Context<'_>,
+        ingress: InterfaceId,
+        group: bool,
+        packet: Packet,
+        headers: Headers,
+    ) -> Outcome {
+        let origin = Origin { ingress: Some(ingress), link_broadcast: group, answer: false };
+        if headers.fragment != Fragment::Whole {
+            return self.receive_fragment(cx, origin, packet, headers);
+        }
+        let found = self.find(cx.now, &headers);
+        let packet = match found {
+            Some(found) if !group => match self.repeat(cx, ingress, packet, &headers, found) {
+                Ok(outcome) => return outcome,
+                Err(packet) => packet,
+            },
+            _ => packet,
+        };
+        self.statistics.slow += 1;
+        self.process(cx, origin, packet, &headers, found)
+    }
+
+    pub(crate) fn find(&self, now: Instant, headers: &Headers) -> crate::pipeline::Found {
+        tuple_of(headers).and_then(|tuple| self.connections.flows.find(&tuple, Tick::at(now)))
+    }
+
+    fn receive_fragment(
+        &mut self,
+        cx: &mut Context<'_>,
+        origin: Origin,
+        packet: Packet,
+        headers: Headers,
+    ) -> Outcome {
+        self.statistics.slow += 1;
+        match self.fragments.admit(packet, headers, cx.now) {
+            Admission::Held => Outcome::Held,
+            Admission::Refused(packet, reason) => self.discard(cx, packet, reason),
+            Admission::Pass(packet, headers) => {
+                let found = self.find(cx.now, &headers);
+                self.process(cx, origin, packet, &headers, found)
+            }
+            Admission::Release(packet, headers, waiting) => {
+                let found = self.find(cx.now, &headers);
+                let outcome = self.process(cx, origin, packet, &headers, found);
+                let transport = headers.transport;
+                for packet in waiting {
+                    // Checked when it came.
+                    if let Ok(headers) = Headers::parse(packet.bytes(), ETHERNET_HEADER) {
+                        let headers = Headers { transport, ..headers };
+                        let found = self.find(cx.now, &headers);
+                        self.process(cx, origin, packet, &headers, found);
+                    }
+                }
+                outcome
+            }
+        }
+    }
+
+    fn receive_arp(&mut self, cx: &mut Context<'_>, ingress: InterfaceId, packet: Packet) -> Outcome {
+        let interface = self.config.interface(ingress);
+        let heard = match arp::parse(packet.bytes(), ETHERNET_HEADER) {
+            Ok(heard) => heard,
+            Err(reason) => return self.refuse(cx, ingress, packet, reason),
+        };
+        let decision = arp::decide(interface, &heard);
+        let mac = interface.mac;
+        let claim = |kind| Claim { interface: ingress, address: heard.sender, mac: heard.sender_mac, kind };
+        match decision {
+            arp::Decision::Ignore(reason) => return self.refuse(cx, ingress, packet, reason),
+            arp::Decision::Learn(kind) => self.neighbors.heard(&claim(kind), cx.now),
+            arp::Decision::Answer { learn } => {
+                if let Some(kind) = learn {
+                    self.neighbors.heard(&claim(kind), cx.now);
+                }
+                if let Some(reply) = arp::reply(cx.exchange, mac, &heard) {
+                    self.transmit(cx, ingress, heard.sender_mac, reply);
+                }
+            }
+            arp::Decision::Conflict => self.settle_conflict(cx, ingress, &heard),
+        }
+        self.poll_neighbors(cx);
         cx.exchange.recycle(packet);
-        self.drops.count(DropReason::InterfaceDown);
-        Outcome::Dropped(DropReason::InterfaceDown)
+        Outcome::Consumed
+    }
+
+    /// Somebody else uses an address of ours (RFC 5227 2.4).
+    fn settle_conflict(&mut self, cx: &mut Context<'_>, ingress: InterfaceId, heard: &arp::Arp) {
+        let name = self.config.name(ingress);
+        if self.log_bucket.take(cx.now, crate::stage::log::RATE) {
+            log::warn!("{name}: {} is also used by {}", heard.sender, heard.sender_mac);
+        }
+        if self.claims.conflict(ingress, heard.sender, cx.now) == Conflict::Defend {
+            let mac = self.config.interface(ingress).mac;
+            if let Some(packet) = arp::request(cx.exchange, mac, heard.sender, heard.sender, None) {
+                self.transmit(cx, ingress, EthernetAddress::BROADCAST, packet);
+            }
+        }
     }
 
     /// Does what time asks for: timers, sweeps, the router's own sockets.
     pub fn poll(&mut self, cx: &mut Context<'_>) {
-        let _ = cx;
+        self.now = cx.now;
+        self.poll_neighbors(cx);
+        self.poll_claims(cx);
+        while let Some(waiting) = self.fragments.expire(cx.now) {
+            for packet in waiting {
+                self.discard(cx, packet, DropReason::FragmentIncomplete);
+            }
+        }
+        if cx.now >= self.next_sweep && !self.connections.flows.is_empty() {
+            let places = self.connections.flows.places();
+            self.connections.sweep(Tick::at(cx.now), places.div_ceil(SWEEP_STEPS).max(64));
+            self.next_sweep = cx.now + SWEEP_INTERVAL;
+        }
+    }
+
+    fn poll_claims(&mut self, cx: &mut Context<'_>) {
+        while let Some(broadcast) = self.claims.poll(cx.now) {
+            let (interface, source, target) = match broadcast {
+                Broadcast::Probe(interface, address) => {
+                    (interface, smoltcp::wire::Ipv4Address::UNSPECIFIED, address)
+                }
+                Broadcast::Announcement(interface, address) => (interface, address, address),
+            };
+            let mac = self.config.interface(interface).mac;
+            if let Some(packet) = arp::request(cx.exchange, mac, source, target, None) {
+                self.transmit(cx, interface, EthernetAddress::BROADCAST, packet);
+            }
+        }
     }
 
     /// When [`Router::poll`] has something to do next; `None`: only after a frame or a command.
     pub fn poll_at(&self) -> Option<Instant> {
-        None
+        let sweep = (!self.connections.flows.is_empty()).then_some(self.next_sweep);
+        [self.neighbors.poll_at(), self.claims.poll_at(), self.fragments.poll_at(), sweep]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The card's link came up or went down.
     pub fn set_carrier(&mut self, port: PortId, carrier: bool) {
-        let _ = (port, carrier);
+        let Some(&interface) = self.ports.get(usize::from(port.0)) else { return };
+        let known = &mut self.carrier[usize::from(interface.0)];
+        if carrier && !*known {
+            self.claims.announce(interface, self.now);
+        }
+        *known = carrier;
+    }
+
+    /// Whether the card below an interface has a link. `lo` always has.
+    pub fn carrier(&self, interface: InterfaceId) -> bool {
+        self.carrier[usize::from(interface.0)]
+    }
+
+    /// A frame that the driver could not put on the wire, because its card takes them too slowly.
+    pub fn count_egress_drop(&mut self, port: PortId) {
+        self.drops.count(DropReason::EgressQueueFull);
+        if let Some(interface) = self.ports.get(usize::from(port.0)) {
+            self.counters[usize::from(interface.0)].transmitted_dropped += 1;
+        }
     }
 
     /// Counters of what was dropped, by reason.
     pub fn drops(&self) -> &DropCounters {
         &self.drops
+    }
+
+    /// Counters of an interface.
+    pub fn interface_counters(&self, interface: InterfaceId) -> &InterfaceCounters {
+        &self.counters[usize::from(interface.0)]
+    }
+
+    /// How packets went through the plane.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+
+    /// What addresses lead to.
+    pub fn fib(&self) -> &Fib {
+        &self.fib
+    }
+
+    /// The neighbours, to look at and to forget.
+    pub fn neighbors(&mut self) -> &mut Neighbors<Parked> {
+        &mut self.neighbors
+    }
+
+    /// All flows and the outer ports they hold.
+    pub fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
+    /// Ends a flow (`conntrack -D`).
+    pub fn end_flow(&mut self, id: FlowId) {
+        self.connections.end(id);
+    }
+
+    /// Ends all flows (`conntrack -F`).
+    pub fn end_all_flows(&mut self) {
+        self.connections.end_where(|_| true);
     }
 }

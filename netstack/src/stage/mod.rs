@@ -1,5 +1,13 @@
 //! The stations on a packet's way, one file each. Stages never call each other: [`crate::pipeline`] does.
 
 pub mod arp;
+pub mod ethernet;
 pub mod filter;
+pub mod fragment;
 pub mod icmp;
+pub mod ipv4;
+pub mod log;
+pub mod nat;
+pub mod tcp;
+pub mod track;
+pub mod translate;

@@ -1,8 +1,14 @@
 //! Data structures that know no packets.
 
 pub mod address_claims;
+pub mod connections;
 pub mod fib;
+pub mod flow;
+pub mod fragments;
 pub mod lpm;
+pub mod mapping;
 pub mod neighbor;
+pub mod path;
+pub mod ports;
 mod queues;
 pub mod token_bucket;

@@ -56,6 +56,13 @@ impl Delta {
         ))
     }
 
+    /// The change back.
+    #[inline]
+    #[must_use]
+    pub fn inverse(self) -> Self {
+        Self(!self.0)
+    }
+
     /// Both changes.
     #[inline]
     #[must_use]

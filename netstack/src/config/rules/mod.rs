@@ -4,6 +4,7 @@ mod matches;
 pub mod names;
 mod target;
 mod text;
+mod uses;
 
 pub use matches::{ConntrackMatch, Limit, Match, MultiportSide, state_bit};
 pub use target::{Log, NatTo, RandomPorts, RejectWith, Target};

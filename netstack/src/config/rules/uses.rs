@@ -1,0 +1,44 @@
+//! What the plane wants to know of all rules at once.
+
+use super::{Match, Negatable, PortRange, Rule, Table, Tables, Target};
+
+impl Tables {
+    /// The ports that port-forwards claim, with their protocol; no translation may hand these out (requirement 31).
+    pub fn reserved_ports(&self) -> impl Iterator<Item = (u8, PortRange)> {
+        rules(&self.nat)
+            .filter(|rule| matches!(rule.target, Some(Target::Dnat(_) | Target::Redirect { .. })))
+            .flat_map(|rule| {
+                let number = match rule.protocol {
+                    Some(Negatable { not: false, value }) => value,
+                    _ => 0,
+                };
+                rule.matches.iter().flat_map(claimed_ports).map(move |range| (number, range))
+            })
+    }
+
+    /// Whether any rule translates or looks at the state of flows. Where none does, a packet may also pass without
+    /// a flow.
+    pub fn look_at_flows(&self) -> bool {
+        rules(&self.nat).next().is_some()
+            || rules(&self.filter).any(|rule| rule.matches.iter().any(|it| matches!(it, Match::Conntrack(_))))
+    }
+}
+
+fn rules(table: &Table) -> impl Iterator<Item = &Rule> {
+    table.chains.iter().flat_map(|chain| &chain.rules)
+}
+
+/// The destination ports that a match names.
+fn claimed_ports(it: &Match) -> impl Iterator<Item = PortRange> {
+    let single = match it {
+        Match::Tcp { destination, .. } | Match::Udp { destination, .. } => {
+            destination.filter(|ports| !ports.not).map(|ports| ports.value)
+        }
+        _ => None,
+    };
+    let several = match it {
+        Match::Multiport { ports: Negatable { not: false, value }, .. } => value.as_slice(),
+        _ => &[],
+    };
+    single.into_iter().chain(several.iter().copied())
+}

@@ -1,0 +1,392 @@
+//! Carries out what the pipeline decided: counts, begins or moves the flow, rewrites, sends, answers.
+
+use crate::{
+    config::interface::Scope,
+    headers::{ETHERNET_HEADER, Headers, protocol},
+    interface::InterfaceId,
+    outcome::{DropReason, Outcome},
+    packet::Packet,
+    pipeline::{Answer, Arrival, Decision, FlowPart, Found, Way},
+    router::{Context, Router},
+    stage::{
+        arp,
+        filter::Trail,
+        fragment,
+        icmp::{self, IcmpError},
+        log,
+        tcp::TcpState,
+        track::{refreshes, timeout, tuple_of},
+        translate,
+    },
+    table::{
+        fib::{NextHop, source_on},
+        flow::{Direction, Shortcut, Tick, status},
+        neighbor::{self, NeighborId},
+    },
+    trace::Silent,
+};
+use smoltcp::wire::{EthernetAddress, Ipv4Address};
+
+/// A packet that waits for the MAC address of its next hop.
+pub struct Parked {
+    egress: InterfaceId,
+    packet: Packet,
+}
+
+/// Where a packet comes from.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    /// The interface it came in on; `None`: made here.
+    pub ingress: Option<InterfaceId>,
+    /// Whether its frame was for everybody or a group.
+    pub link_broadcast: bool,
+    /// Whether it answers a packet that was refused.
+    pub answer: bool,
+}
+
+impl Origin {
+    /// From one of the router's own sockets.
+    pub const HOST: Self = Self { ingress: None, link_broadcast: false, answer: false };
+    /// An error or a reset made here.
+    pub const ANSWER: Self = Self { answer: true, ..Self::HOST };
+}
+
+impl Router {
+    /// Takes an IPv4 packet, whose headers are checked, all its way.
+    pub(crate) fn process(
+        &mut self,
+        cx: &mut Context<'_>,
+        origin: Origin,
+        packet: Packet,
+        headers: &Headers,
+        found: Found,
+    ) -> Outcome {
+        let mut arrival = Arrival {
+            ingress: origin.ingress,
+            link_broadcast: origin.link_broadcast,
+            frame: packet.bytes(),
+            headers,
+            now: cx.now,
+            tuple: tuple_of(headers),
+            found,
+            answer: origin.answer,
+            effects: true,
+        };
+        let mut decision = self.decide(&arrival, cx.random, &mut Silent);
+        if let FlowPart::Moved { id } = decision.flow {
+            self.connections.end(id);
+            arrival.found = None;
+            decision = self.decide(&arrival, cx.random, &mut Silent);
+        }
+        let egress = decision.way.ok().and_then(Way::egress);
+        self.count(&decision.translated, &arrival, egress);
+        self.count(&decision.filtered, &arrival, egress);
+        match decision.way {
+            Ok(_) => self.carry_out(cx, origin, packet, headers, &decision),
+            Err(refusal) => {
+                self.answer(cx, origin, &packet, headers, refusal.answer);
+                self.discard(cx, packet, refusal.reason)
+            }
+        }
+    }
+
+    /// Counts a packet at the rules that it met, and writes what LOG asks for.
+    fn count(&mut self, trail: &Trail, arrival: &Arrival<'_>, egress: Option<InterfaceId>) {
+        for reference in &trail.counted {
+            if let Some(counters) = reference.counters(self.config.tables.get(reference.table)) {
+                counters.add(1, u64::from(arrival.headers.total_length));
+            }
+        }
+        for reference in &trail.logged {
+            log::write(&self.config, reference, arrival, egress, &mut self.log_bucket);
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        origin: Origin,
+        mut packet: Packet,
+        headers: &Headers,
+        decision: &Decision,
+    ) -> Outcome {
+        if let Err(reason) = self.settle_flow(&decision.flow, Tick::at(cx.now)) {
+            return self.discard(cx, packet, reason);
+        }
+        let frame = packet.bytes_mut();
+        match &decision.flow {
+            FlowPart::New(draft) => translate::rewrite_from(frame, headers, &draft.original, &draft.leaving),
+            FlowPart::Existing { id, direction, .. } => {
+                let flow = self.connections.flows.get(*id);
+                translate::rewrite_from(frame, headers, flow.tuple(*direction), &flow.translated(*direction));
+            }
+            FlowPart::Error { id, direction } => {
+                translate::rewrite_error(frame, headers, self.connections.flows.get(*id), *direction);
+            }
+            FlowPart::None | FlowPart::Moved { .. } => {}
+        }
+        match decision.way {
+            Ok(Way::Deliver) => {
+                cx.exchange.recycle(packet);
+                Outcome::Delivered
+            }
+            Ok(Way::Broadcast(interface)) => self.transmit(cx, interface, EthernetAddress::BROADCAST, packet),
+            Ok(Way::Forward(hop, neighbor)) => {
+                if origin.ingress.is_some() {
+                    translate::lower_ttl(packet.bytes_mut(), headers);
+                }
+                self.forward(cx, origin, packet, headers, decision, hop, neighbor)
+            }
+            Err(refusal) => self.discard(cx, packet, refusal.reason),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn forward(
+        &mut self,
+        cx: &mut Context<'_>,
+        origin: Origin,
+        packet: Packet,
+        headers: &Headers,
+        decision: &Decision,
+        hop: NextHop,
+        address: Ipv4Address,
+    ) -> Outcome {
+        if headers.total_length <= hop.mtu {
+            let (outcome, known) = self.send(cx, hop.interface, address, packet);
+            if let (Some(neighbor), Some(ingress)) = (known, origin.ingress) {
+                self.keep_shortcut(decision, ingress, hop, neighbor);
+            }
+            return outcome;
+        }
+        let mut outcome = Outcome::Dropped(DropReason::NoBuffer);
+        for piece in fragment::pieces(packet.bytes(), headers, hop.mtu) {
+            let Some(mut fragment) = cx.exchange.allocate() else {
+                self.drops.count(DropReason::NoBuffer);
+                break;
+            };
+            if piece.write(packet.bytes(), headers, &mut fragment) {
+                (outcome, _) = self.send(cx, hop.interface, address, fragment);
+            } else {
+                self.drops.count(DropReason::NoBuffer);
+                cx.exchange.recycle(fragment);
+            }
+        }
+        cx.exchange.recycle(packet);
+        outcome
+    }
+
+    /// Begins the flow, or moves it on.
+    fn settle_flow(&mut self, part: &FlowPart, now: Tick) -> Result<(), DropReason> {
+        let settings = &self.config.sysctl.conntrack;
+        match part {
+            FlowPart::New(draft) => {
+                let seconds = timeout(settings, draft.original.protocol, draft.tcp, draft.status);
+                match self.connections.begin(draft, now, seconds) {
+                    Err(DropReason::FlowTableFull) if !self.tracking_needed && draft.status == 0 => Ok(()),
+                    begun => begun.map(|_| ()),
+                }
+            }
+            FlowPart::Existing { id, direction, tcp } => {
+                let flow = self.connections.flows.get_mut(*id);
+                let answered = flow.is(status::SEEN_REPLY);
+                if *direction == Direction::Reply && !answered {
+                    flow.status |= status::SEEN_REPLY;
+                    // What was decided for NEW packets does not hold for ESTABLISHED ones.
+                    flow.shortcuts = [None; 2];
+                }
+                flow.tcp = *tcp;
+                let number = flow.tuple(Direction::Original).protocol;
+                let proven = match number {
+                    protocol::TCP => *tcp == TcpState::Established,
+                    protocol::UDP => true,
+                    _ => false,
+                };
+                if answered && proven {
+                    flow.status |= status::ASSURED;
+                }
+                let expires = now.plus_seconds(timeout(settings, number, *tcp, flow.status));
+                flow.expires =
+                    if refreshes(flow.status, *direction) { expires } else { flow.expires.min(expires) };
+                Ok(())
+            }
+            FlowPart::None | FlowPart::Error { .. } | FlowPart::Moved { .. } => Ok(()),
+        }
+    }
+
+    /// Leaves the decision in the flow, where the same would be decided for its next packet.
+    fn keep_shortcut(
+        &mut self,
+        decision: &Decision,
+        ingress: InterfaceId,
+        hop: NextHop,
+        neighbor: NeighborId,
+    ) {
+        let FlowPart::Existing { id, direction, .. } = decision.flow else { return };
+        if decision.filtered.unstable {
+            return;
+        }
+        let Some(path) = self.paths.intern(&decision.filtered.counted) else { return };
+        let shortcut =
+            Shortcut { epoch: self.epoch, ingress, egress: hop.interface, neighbor, path, mtu: hop.mtu };
+        self.connections.flows.get_mut(id).shortcuts[direction as usize] = Some(shortcut);
+    }
+
+    /// Sends a packet to its next hop, or parks it until the MAC address is known.
+    fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        egress: InterfaceId,
+        address: Ipv4Address,
+        packet: Packet,
+    ) -> (Outcome, Option<NeighborId>) {
+        match self.neighbors.resolve(egress, address, cx.now) {
+            neighbor::Answer::Found(id, mac) => (self.transmit(cx, egress, mac, packet), Some(id)),
+            neighbor::Answer::Pending(id) => {
+                if let Some(displaced) = self.neighbors.park(id, Parked { egress, packet }) {
+                    self.discard(cx, displaced.packet, DropReason::NeighborPending);
+                }
+                self.poll_neighbors(cx);
+                (Outcome::Parked, None)
+            }
+            neighbor::Answer::Full => (self.discard(cx, packet, DropReason::NeighborsFull), None),
+        }
+    }
+
+    /// Puts the Ethernet header on and hands the frame to the driver.
+    #[inline]
+    pub(crate) fn transmit(
+        &mut self,
+        cx: &mut Context<'_>,
+        egress: InterfaceId,
+        to: EthernetAddress,
+        mut packet: Packet,
+    ) -> Outcome {
+        let interface = self.config.interface(egress);
+        let (true, Some(port)) = (interface.up, interface.port()) else {
+            return self.discard(cx, packet, DropReason::InterfaceDown);
+        };
+        let frame = packet.bytes_mut();
+        frame[0..6].copy_from_slice(&to.0);
+        frame[6..12].copy_from_slice(&interface.mac.0);
+        let counters = &mut self.counters[usize::from(egress.0)];
+        counters.transmitted_packets += 1;
+        counters.transmitted_bytes += packet.len() as u64;
+        cx.exchange.transmit(port, packet);
+        Outcome::Forwarded(port)
+    }
+
+    /// Ends a packet and counts why.
+    pub(crate) fn discard(&mut self, cx: &mut Context<'_>, packet: Packet, reason: DropReason) -> Outcome {
+        self.drops.count(reason);
+        cx.exchange.recycle(packet);
+        Outcome::Dropped(reason)
+    }
+
+    /// Tells the sender of a refused packet.
+    fn answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        origin: Origin,
+        packet: &Packet,
+        headers: &Headers,
+        answer: Answer,
+    ) {
+        let made = match answer {
+            Answer::Nothing => return,
+            Answer::TcpReset => icmp::reset(cx.exchange, headers, origin.link_broadcast),
+            Answer::Icmp(error) => self.icmp_error(cx, packet.bytes(), headers, error, origin.link_broadcast),
+        };
+        if let Some(reply) = made {
+            self.originate(cx, Origin::ANSWER, reply);
+        }
+    }
+
+    /// An ICMP error about a packet, unless there must be none (requirement 8).
+    fn icmp_error(
+        &mut self,
+        cx: &mut Context<'_>,
+        frame: &[u8],
+        headers: &Headers,
+        error: IcmpError,
+        link_broadcast: bool,
+    ) -> Option<Packet> {
+        let source = if self.fib.is_local(headers.destination) {
+            headers.destination
+        } else {
+            self.fib.source_for(headers.source).or_else(|| self.any_address())?
+        };
+        let limit = self.config.sysctl.icmp_ratelimit;
+        if !icmp::may_report(headers, link_broadcast)
+            || !self.icmp_errors.admit(error, headers.source, limit, cx.now)
+        {
+            return None;
+        }
+        self.icmp_errors.build(cx.exchange, frame, headers, error, source)
+    }
+
+    fn any_address(&self) -> Option<Ipv4Address> {
+        let mut addresses = self.config.interfaces.iter().skip(1).flat_map(|interface| &interface.addresses);
+        addresses.next().map(|address| address.cidr.address())
+    }
+
+    /// Sends a packet that was made here.
+    pub(crate) fn originate(&mut self, cx: &mut Context<'_>, origin: Origin, packet: Packet) -> Outcome {
+        match Headers::parse(packet.bytes(), ETHERNET_HEADER) {
+            Ok(headers) => {
+                let found = self.find(cx.now, &headers);
+                self.process(cx, origin, packet, &headers, found)
+            }
+            Err(reason) => self.discard(cx, packet, reason),
+        }
+    }
+
+    /// Does what the neighbour table wants done.
+    pub(crate) fn poll_neighbors(&mut self, cx: &mut Context<'_>) {
+        while let Some(event) = self.neighbors.poll(cx.now) {
+            match event {
+                neighbor::Event::Ask { interface, address, to } => self.ask(cx, interface, address, to),
+                neighbor::Event::Resolved(Parked { egress, packet }, _, mac) => {
+                    self.transmit(cx, egress, mac, packet);
+                }
+                neighbor::Event::Unreachable(parked) => self.unreachable(cx, parked.packet),
+            }
+        }
+    }
+
+    fn ask(
+        &mut self,
+        cx: &mut Context<'_>,
+        interface: InterfaceId,
+        address: Ipv4Address,
+        to: Option<EthernetAddress>,
+    ) {
+        let config = self.config.interface(interface);
+        let source = source_on(config, Some(address), Scope::Link).unwrap_or(Ipv4Address::UNSPECIFIED);
+        if let Some(packet) = arp::request(cx.exchange, config.mac, source, address, to) {
+            self.transmit(cx, interface, to.unwrap_or(EthernetAddress::BROADCAST), packet);
+        }
+    }
+
+    /// A next hop did not answer: the sender of a packet that waited for it is told (requirement 5). The packet is
+    /// already translated, so the error about it is translated back like one that came from outside.
+    fn unreachable(&mut self, cx: &mut Context<'_>, packet: Packet) {
+        if let Ok(headers) = Headers::parse(packet.bytes(), ETHERNET_HEADER)
+            && let Some(error) =
+                self.icmp_error(cx, packet.bytes(), &headers, IcmpError::HostUnreachable, false)
+        {
+            self.originate(cx, Origin::HOST, error);
+        }
+        self.discard(cx, packet, DropReason::NeighborFailed);
+    }
+}
+
+impl Way {
+    fn egress(self) -> Option<InterfaceId> {
+        match self {
+            Self::Forward(hop, _) => Some(hop.interface),
+            Self::Broadcast(interface) => Some(interface),
+            Self::Deliver => None,
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The whole way of a packet through a small gateway: 192.168.1.1/24 on eth0, 203.0.113.1/24 on eth1.
+
+use crate::{
+    config::{
+        Change, Config, PortInfo,
+        interface::{InterfaceAddress, Scope},
+        route::{Route, RouteKind, RouteProtocol, StaticNeighbor},
+        rules::{Hook, InterfacePattern, Negatable, Rule, Target},
+    },
+    exchange::Exchange,
+    headers::{ETHERNET_HEADER, Headers},
+    interface::{InterfaceId, InterfaceName, PortId},
+    outcome::{DropReason, Outcome},
+    packet::Packet,
+    router::{Context, Limits, Router},
+    test_support::{TestRandom, mac, random, udp, udp_frame},
+};
+use alloc::vec::Vec;
+use smoltcp::{
+    time::Instant,
+    wire::{Ipv4Address, Ipv4Cidr},
+};
+
+const LAN: InterfaceId = InterfaceId(1);
+const WAN: InterfaceId = InterfaceId(2);
+const OUTER: Ipv4Address = Ipv4Address::new(203, 0, 113, 1);
+const SERVER: Ipv4Address = Ipv4Address::new(198, 51, 100, 7);
+const INNER: Ipv4Address = Ipv4Address::new(192, 168, 1, 2);
+
+struct Gateway {
+    router: Router,
+    exchange: Exchange,
+    random: TestRandom,
+    now: Instant,
+}
+
+impl Gateway {
+    fn new(change: impl FnOnce(&mut Config)) -> Self {
+        let ports = [1, 11].map(|host| PortInfo { mac: mac(host), max_mtu: 1500 });
+        let mut random = random();
+        let limits = Limits { flows: 64, neighbors: 16 };
+        let mut router = Router::new(&ports, &limits, &mut random);
+        let configured = router.edit(|config| {
+            address(config, LAN, Ipv4Address::new(192, 168, 1, 1));
+            address(config, WAN, OUTER);
+            config.routes.push(route(Ipv4Cidr::new(Ipv4Address::UNSPECIFIED, 0), WAN, Some(10)));
+            config.neighbors.push(neighbor(LAN, INNER, 2));
+            config.neighbors.push(neighbor(WAN, Ipv4Address::new(203, 0, 113, 10), 12));
+            change(config);
+            Ok(Change::ALL)
+        });
+        assert_eq!(configured, Ok(()));
+        let mut gateway =
+            Self { router, exchange: Exchange::new(64, 2048), random, now: Instant::from_secs(100) };
+        gateway.router.poll(&mut Context {
+            now: gateway.now,
+            random: &mut gateway.random,
+            exchange: &mut gateway.exchange,
+        });
+        while gateway.exchange.take_outgoing().is_some() {}
+        gateway
+    }
+
+    fn masquerading() -> Self {
+        Self::new(|config| {
+            let nat = &mut config.tables.nat;
+            let chain = nat.builtin(Hook::Postrouting).unwrap();
+            nat.chains[usize::from(chain.0)].rules.push(Rule {
+                out_interface: Some(Negatable { not: false, value: pattern("eth1") }),
+                target: Some(Target::Masquerade { ports: None, random: None }),
+                ..Rule::default()
+            });
+        })
+    }
+
+    fn receive(&mut self, interface: InterfaceId, frame: &[u8]) -> Outcome {
+        let port = PortId((interface.0 - 1) as u8);
+        let mut frame = frame.to_vec();
+        frame[..6].copy_from_slice(&self.router.config().interface(interface).mac.0);
+        let mut cx = Context { now: self.now, random: &mut self.random, exchange: &mut self.exchange };
+        self.router.receive(&mut cx, port, Packet::from_frame(&frame))
+    }
+
+    fn sent(&mut self) -> Vec<(PortId, Vec<u8>)> {
+        core::iter::from_fn(|| self.exchange.take_outgoing())
+            .map(|(port, packet)| (port, packet.bytes().to_vec()))
+            .collect()
+    }
+
+    fn sent_one(&mut self) -> (PortId, Headers, Vec<u8>) {
+        let mut sent = self.sent();
+        assert_eq!(sent.len(), 1, "{sent:02x?}");
+        let (port, frame) = sent.remove(0);
+        (port, Headers::parse(&frame, ETHERNET_HEADER).unwrap(), frame)
+    }
+}
+
+fn address(config: &mut Config, id: InterfaceId, address: Ipv4Address) {
+    let interface = &mut config.interfaces[usize::from(id.0)];
+    interface.up = true;
+    interface.forwarding = true;
+    interface.addresses.push(InterfaceAddress {
+        cidr: Ipv4Cidr::new(address, 24),
+        broadcast: None,
+        scope: Scope::Global,
+        secondary: false,
+    });
+    config.routes.push(route(Ipv4Cidr::new(address, 24).network(), id, None));
+}
+
+fn route(destination: Ipv4Cidr, interface: InterfaceId, gateway: Option<u8>) -> Route {
+    let gateway = gateway.map(|host| Ipv4Address::new(203, 0, 113, host));
+    Route {
+        destination,
+        kind: RouteKind::Unicast { interface, gateway, onlink: false },
+        metric: 0,
+        source: None,
+        scope: Scope::Global,
+        protocol: RouteProtocol::Boot,
+    }
+}
+
+fn neighbor(interface: InterfaceId, address: Ipv4Address, host: u8) -> StaticNeighbor {
+    StaticNeighbor { interface, address, mac: mac(host) }
+}
+
+fn pattern(name: &str) -> InterfacePattern {
+    InterfacePattern { text: InterfaceName::try_from(name).unwrap(), prefix: false }
+}
+
+#[test]
+fn a_packet_is_forwarded_with_a_lower_ttl_and_new_macs() {
+    let mut gateway = Gateway::new(|_| {});
+    assert_eq!(gateway.receive(LAN, &udp_frame(10)), Outcome::Forwarded(PortId(1)));
+    let (_, headers, frame) = gateway.sent_one();
+    assert_eq!((headers.source, headers.destination, headers.ttl), (INNER, SERVER, 63));
+    assert_eq!(frame[..6], mac(12).0);
+    assert_eq!(frame[6..12], mac(11).0);
+}
+
+#[test]
+fn masquerade_hides_the_inner_source_and_brings_the_answer_back() {
+    let mut gateway = Gateway::masquerading();
+    gateway.receive(LAN, &udp_frame(10));
+    let (_, headers, frame) = gateway.sent_one();
+    assert_eq!((headers.source, headers.source_port()), (OUTER, Some(5000)));
+    let expected = udp((OUTER, 5000), (SERVER, 53), 10);
+    assert_eq!(frame[34..], expected[34..], "ports, checksum and payload");
+    gateway.receive(WAN, &udp((SERVER, 53), (OUTER, 5000), 10));
+    let (port, headers, frame) = gateway.sent_one();
+    assert_eq!((port, headers.destination), (PortId(0), INNER));
+    assert_eq!(frame[34..], udp((SERVER, 53), (INNER, 5000), 10)[34..]);
+}
+
+#[test]
+fn an_answered_flow_takes_the_short_way_and_leaves_the_same_bytes() {
+    let mut gateway = Gateway::masquerading();
+    let mut frames = Vec::new();
+    for round in 0..4 {
+        gateway.receive(LAN, &udp_frame(10));
+        frames.push(gateway.sent_one().2);
+        gateway.receive(WAN, &udp((SERVER, 53), (OUTER, 5000), 10));
+        gateway.sent();
+        assert_eq!(gateway.router.statistics().fast > 0, round >= 1, "round {round}");
+    }
+    assert!(frames.iter().all(|frame| *frame == frames[0]));
+}
+
+#[test]
+fn what_no_flow_asked_for_ends_at_the_router_itself() {
+    let mut gateway = Gateway::masquerading();
+    gateway.receive(LAN, &udp_frame(10));
+    gateway.sent();
+    let stranger = Ipv4Address::new(198, 51, 100, 8);
+    assert_eq!(gateway.receive(WAN, &udp((stranger, 53), (OUTER, 5000), 10)), Outcome::Delivered);
+}
+
+#[test]
+fn two_inner_hosts_with_one_port_get_two_outer_ones() {
+    let mut gateway = Gateway::masquerading();
+    gateway.receive(LAN, &udp_frame(10));
+    let first = gateway.sent_one().1.source_port();
+    let other = Ipv4Address::new(192, 168, 1, 3);
+    gateway.receive(LAN, &udp((other, 5000), (SERVER, 53), 10));
+    let second = gateway.sent_one().1.source_port();
+    assert_eq!(first, Some(5000));
+    assert_ne!(second, first);
+    assert!(second > Some(1023));
+}
+
+#[test]
+fn ttl_one_is_answered_and_not_forwarded() {
+    let mut gateway = Gateway::masquerading();
+    let mut frame = udp_frame(10);
+    frame[22] = 1;
+    frame[24..26].fill(0);
+    let sum = !crate::wire::checksum::sum(&frame[14..34]);
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    assert_eq!(gateway.receive(LAN, &frame), Outcome::Dropped(DropReason::TtlExceeded));
+    let (port, headers, error) = gateway.sent_one();
+    assert_eq!((port, headers.icmp()), (PortId(0), Some((11, 0))));
+    assert_eq!((headers.source, headers.destination), (Ipv4Address::new(192, 168, 1, 1), INNER));
+    assert_eq!(error[42..42 + 20], frame[14..34], "the quote is the packet as it came");
+    assert!(gateway.router.connections().flows.is_empty(), "a dropped packet leaves no flow");
+}

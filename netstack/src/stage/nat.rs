@@ -1,0 +1,158 @@
+//! Chooses the addresses and ports of a translation (RFC 4787 4, RFC 5382 4.3, RFC 5508 3, RFC 6056).
+//!
+//! Pure: it reads what is reserved and proposes; the reservation itself is made when the flow begins.
+
+use crate::{
+    config::rules::{NatTo, PortRange, RandomPorts},
+    headers::protocol,
+    outcome::DropReason,
+    table::{
+        connections::{Connections, Draft},
+        flow::Tick,
+        mapping::Endpoint,
+        ports::ReservedPorts,
+    },
+};
+use smoltcp::wire::Ipv4Address;
+
+/// Ports looked at before the search is given up: constant work, however many are taken.
+const TRIES: u32 = 128;
+
+/// What the choice depends on.
+pub struct Choice<'a> {
+    /// What is taken.
+    pub connections: &'a Connections,
+    /// Ports of port-forwards and of the router itself (requirement 31).
+    pub reserved: &'a ReservedPorts,
+    /// Where a new port comes from when the rule names no range (`ip_local_port_range`).
+    pub dynamic_range: (u16, u16),
+    /// Now.
+    pub now: Tick,
+}
+
+impl Choice<'_> {
+    /// The outer endpoint for the source of `draft`, at address `outer`: that of an existing mapping, else the
+    /// flow's own port where it is free, else a random one.
+    ///
+    /// # Errors
+    /// `PortsExhausted`.
+    pub fn source(
+        &self,
+        draft: &Draft,
+        outer: Ipv4Address,
+        ports: Option<PortRange>,
+        random: Option<RandomPorts>,
+        rng: &mut dyn rand_core::Rng,
+    ) -> Result<Endpoint, DropReason> {
+        let (number, own) = (draft.original.protocol, draft.original.source_port);
+        let at = |port| Endpoint { address: outer, port };
+        if !matches!(number, protocol::TCP | protocol::UDP | protocol::ICMP) {
+            return if self.is_free(draft, at(own)) { Ok(at(own)) } else { Err(DropReason::FlowClash) };
+        }
+        let allowed = |port: u16| ports.is_none_or(|range| range.contains(port));
+        let inner = Endpoint { address: draft.original.source, port: own };
+        if let Some(mapping) = self.connections.mappings.find_inner(number, inner, outer) {
+            let endpoint = self.connections.mappings.get(mapping).outer;
+            if allowed(endpoint.port) && self.is_free(draft, endpoint) {
+                return Ok(endpoint);
+            }
+        }
+        let alone = |port: u16| {
+            self.connections.mappings.find_outer(number, at(port)).is_none()
+                && !self.reserved.contains(number, port)
+                && self.is_free(draft, at(port))
+        };
+        if random.is_none() && allowed(own) && alone(own) {
+            return Ok(at(own));
+        }
+        let range = ports.unwrap_or_else(|| self.default_range(number, own));
+        let shared = |port: u16| !self.reserved.contains(number, port) && self.is_free(draft, at(port));
+        search(range, rng, alone)
+            // Out of unused ports: TCP may share one between different destinations (RFC 5382 REQ-1, RFC 7857 3).
+            .or_else(|| (number == protocol::TCP).then(|| search(range, rng, shared)).flatten())
+            .map(at)
+            .ok_or(DropReason::PortsExhausted)
+    }
+
+    /// A new source port that tells this flow from another one with the same translated tuple, at its own address.
+    ///
+    /// # Errors
+    /// `FlowClash`.
+    pub fn distinct_source(
+        &self,
+        draft: &Draft,
+        rng: &mut dyn rand_core::Rng,
+    ) -> Result<Endpoint, DropReason> {
+        let address = draft.leaving.source;
+        let range = self.default_range(draft.original.protocol, draft.original.source_port);
+        search(range, rng, |port| self.is_free(draft, Endpoint { address, port }))
+            .map(|port| Endpoint { address, port })
+            .ok_or(DropReason::FlowClash)
+    }
+
+    /// Whether no other flow would get the answers to `draft` if it left from `source`.
+    pub fn is_free(&self, draft: &Draft, source: Endpoint) -> bool {
+        let mut leaving = draft.leaving;
+        (leaving.source, leaving.source_port) = (source.address, source.port);
+        match self.connections.flows.find(&leaving.inverted(), self.now) {
+            None => true,
+            Some((id, _)) => draft.replaces == Some(id),
+        }
+    }
+
+    /// A well-known port stays well-known and another one stays above (RFC 4787 REQ-3); identifiers are free.
+    fn default_range(&self, number: u8, own: u16) -> PortRange {
+        let (first, last) = match (number, own) {
+            (protocol::ICMP, _) => (0, u16::MAX),
+            (_, 0..=511) => (1, 511),
+            (_, 512..=1023) => (600, 1023),
+            _ => self.dynamic_range,
+        };
+        PortRange { first, last }
+    }
+}
+
+/// A port of `range` that `fits`: at random, but every one of a small range is looked at.
+fn search(range: PortRange, rng: &mut dyn rand_core::Rng, fits: impl Fn(u16) -> bool) -> Option<u16> {
+    let size = u32::from(range.last.saturating_sub(range.first)) + 1;
+    let start = rng.next_u32() % size;
+    (0..TRIES.min(size))
+        .map(|attempt| if size <= TRIES { (start + attempt) % size } else { rng.next_u32() % size })
+        .map(|offset| range.first + offset as u16)
+        .find(|&port| fits(port))
+}
+
+/// The address and port that a DNAT gives: the address follows from the client, so that one client always meets
+/// the same server.
+pub fn destination(draft: &Draft, to: &NatTo, rng: &mut dyn rand_core::Rng) -> Endpoint {
+    let original = &draft.original;
+    let address = to.addresses.map_or(original.destination, |(first, last)| {
+        let count = last.to_bits().wrapping_sub(first.to_bits()).wrapping_add(1).max(1);
+        let spread = original.source.to_bits().wrapping_mul(0x9e37_79b1) >> 8;
+        Ipv4Address::from_bits(first.to_bits().wrapping_add(spread % count))
+    });
+    Endpoint { address, port: destination_port(original.destination_port, to.ports, to.random, rng) }
+}
+
+/// The port that a DNAT or REDIRECT gives.
+pub fn destination_port(
+    own: u16,
+    ports: Option<PortRange>,
+    random: Option<RandomPorts>,
+    rng: &mut dyn rand_core::Rng,
+) -> u16 {
+    match ports {
+        None => own,
+        Some(range) if random.is_none() && range.contains(own) => own,
+        Some(range) => range.first + (rng.next_u32() % (u32::from(range.last - range.first) + 1)) as u16,
+    }
+}
+
+/// The address that an SNAT gives: as for DNAT, one inner host always has the same one (RFC 4787 REQ-2, "paired").
+pub fn source_address(draft: &Draft, to: &NatTo) -> Ipv4Address {
+    to.addresses.map_or(draft.leaving.source, |(first, last)| {
+        let count = last.to_bits().wrapping_sub(first.to_bits()).wrapping_add(1).max(1);
+        let spread = draft.original.source.to_bits().wrapping_mul(0x9e37_79b1) >> 8;
+        Ipv4Address::from_bits(first.to_bits().wrapping_add(spread % count))
+    })
+}

@@ -1,0 +1,147 @@
+//! Rewrites the addresses and ports of a packet and mends its checksums by what changed (RFC 1624), so that a
+//! checksum that came wrong leaves wrong.
+
+use super::track::{query_identifier, quoted_tuple};
+use crate::{
+    headers::{Fragment, Headers, Quote, Transport, protocol},
+    table::{
+        connections::deltas,
+        flow::{Direction, Flow, Tuple, status},
+    },
+    wire::checksum::Delta,
+};
+use smoltcp::wire::Ipv4Address;
+
+/// Offset of the checksum in the transport header.
+fn checksum_offset(number: u8) -> Option<usize> {
+    match number {
+        protocol::TCP => Some(16),
+        protocol::UDP => Some(6),
+        protocol::ICMP => Some(2),
+        _ => None,
+    }
+}
+
+#[inline]
+fn word(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+#[inline]
+fn put_word(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+/// Gives the packet the addresses and ports of `to`, with the changes of both checksums known.
+#[inline]
+pub fn rewrite(frame: &mut [u8], headers: &Headers, to: &Tuple, ip: Delta, transport: Delta) {
+    let header = headers.l3;
+    let checksum = ip.apply(word(frame, header + 10));
+    put_word(frame, header + 10, checksum);
+    frame[header + 12..header + 16].copy_from_slice(&to.source.octets());
+    frame[header + 16..header + 20].copy_from_slice(&to.destination.octets());
+    // Later fragments carry no transport header; the first one's checksum covers the change of all.
+    if headers.fragment == Fragment::Later {
+        return;
+    }
+    match headers.transport {
+        Transport::Tcp { .. } => {
+            put_word(frame, headers.l4, to.source_port);
+            put_word(frame, headers.l4 + 2, to.destination_port);
+            let checksum = transport.apply(word(frame, headers.l4 + 16));
+            put_word(frame, headers.l4 + 16, checksum);
+        }
+        Transport::Udp { checksummed, .. } => {
+            put_word(frame, headers.l4, to.source_port);
+            put_word(frame, headers.l4 + 2, to.destination_port);
+            if checksummed {
+                let checksum = transport.apply(word(frame, headers.l4 + 6));
+                // 0 would say that there is none (RFC 768).
+                put_word(frame, headers.l4 + 6, if checksum == 0 { 0xffff } else { checksum });
+            }
+        }
+        Transport::IcmpQuery { kind, .. } => {
+            put_word(frame, headers.l4 + 4, query_identifier(to, kind));
+            let checksum = transport.apply(word(frame, headers.l4 + 2));
+            put_word(frame, headers.l4 + 2, checksum);
+        }
+        _ => {}
+    }
+}
+
+/// Gives the packet the addresses and ports of `to`.
+pub fn rewrite_from(frame: &mut [u8], headers: &Headers, from: &Tuple, to: &Tuple) {
+    if from != to {
+        let (ip, transport) = deltas(from, to);
+        rewrite(frame, headers, to, ip, transport);
+    }
+}
+
+/// Lowers the TTL by one.
+#[inline]
+pub fn lower_ttl(frame: &mut [u8], headers: &Headers) {
+    let at = headers.l3 + 8;
+    let old = word(frame, at);
+    let new = old - 0x100;
+    put_word(frame, at, new);
+    let checksum = Delta::NONE.word(old, new).apply(word(frame, headers.l3 + 10));
+    put_word(frame, headers.l3 + 10, checksum);
+}
+
+/// The addresses with which an ICMP error leaves that runs in `direction` of a flow: it goes where the flow's
+/// packets go, and comes from the flow's outer address where its real source lies behind a translation.
+pub fn error_addresses(headers: &Headers, flow: &Flow, direction: Direction) -> (Ipv4Address, Ipv4Address) {
+    let translated = flow.translated(direction);
+    let hides_source = match direction {
+        Direction::Original => flow.is(status::SOURCE_NAT),
+        Direction::Reply => flow.is(status::DESTINATION_NAT),
+    };
+    (if hides_source { translated.source } else { headers.source }, translated.destination)
+}
+
+/// Translates an ICMP error that runs in `direction` of `flow`, and the packet that it quotes back to the form in
+/// which its sender knows it (RFC 5508 4.2, 4.3).
+pub fn rewrite_error(frame: &mut [u8], headers: &Headers, flow: &Flow, direction: Direction) {
+    let (source, destination) = error_addresses(headers, flow, direction);
+    let ip = Delta::NONE
+        .address(headers.source.to_bits(), source.to_bits())
+        .address(headers.destination.to_bits(), destination.to_bits());
+    let checksum = ip.apply(word(frame, headers.l3 + 10));
+    put_word(frame, headers.l3 + 10, checksum);
+    frame[headers.l3 + 12..headers.l3 + 16].copy_from_slice(&source.octets());
+    frame[headers.l3 + 16..headers.l3 + 20].copy_from_slice(&destination.octets());
+
+    let Some(quote) = Quote::parse(frame, headers.l4) else { return };
+    let (from, to) = (quoted_tuple(&quote), *flow.tuple(direction.opposite()));
+    if from == to {
+        return;
+    }
+    let (ip, transport) = deltas(&from, &to);
+    // All that changes inside is also under the checksum of the ICMP error itself.
+    let mut inside = ip;
+    let mut change = |frame: &mut [u8], at: usize, value: u16| {
+        inside = inside.word(word(frame, at), value);
+        put_word(frame, at, value);
+    };
+    let checksum = ip.apply(word(frame, quote.l3 + 10));
+    change(frame, quote.l3 + 10, checksum);
+    match quote.protocol {
+        protocol::ICMP => change(frame, quote.l4 + 4, query_identifier(&to, quote.icmp_kind)),
+        _ => {
+            change(frame, quote.l4, to.source_port);
+            change(frame, quote.l4 + 2, to.destination_port);
+        }
+    }
+    let end = (headers.l3 + usize::from(headers.total_length)).min(frame.len());
+    if let Some(at) = checksum_offset(quote.protocol).map(|offset| quote.l4 + offset)
+        && at + 2 <= end
+        && !(quote.protocol == protocol::UDP && word(frame, at) == 0)
+    {
+        let checksum = transport.apply(word(frame, at));
+        change(frame, at, checksum);
+    }
+    frame[quote.l3 + 12..quote.l3 + 16].copy_from_slice(&to.source.octets());
+    frame[quote.l3 + 16..quote.l3 + 20].copy_from_slice(&to.destination.octets());
+    let checksum = inside.apply(word(frame, headers.l4 + 2));
+    put_word(frame, headers.l4 + 2, checksum);
+}

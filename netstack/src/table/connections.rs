@@ -1,0 +1,173 @@
+//! Flows together with the outer ports that they hold: what begins a flow takes both, what ends it gives both back.
+
+use super::{
+    flow::{Flow, FlowId, FlowTable, Tick, Tuple, status},
+    mapping::{Endpoint, Mappings},
+};
+use crate::{interface::InterfaceId, outcome::DropReason, stage::tcp::TcpState, wire::checksum::Delta};
+
+/// A flow that would begin if its first packet survives.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// The tuple of the first packet as it arrived.
+    pub original: Tuple,
+    /// The tuple of the first packet as it will leave.
+    pub leaving: Tuple,
+    /// Bits of [`status`].
+    pub status: u8,
+    /// Whether the outer port of a translated source is to be reserved.
+    pub reserve: bool,
+    /// State of a TCP connection after this packet.
+    pub tcp: TcpState,
+    /// Where it leaves.
+    pub outside: InterfaceId,
+    /// A finished flow of the same tuple that it takes the place of.
+    pub replaces: Option<FlowId>,
+}
+
+/// All flows and mappings.
+pub struct Connections {
+    /// The flows.
+    pub flows: FlowTable,
+    /// The outer ports they hold.
+    pub mappings: Mappings,
+    sweep: usize,
+}
+
+impl Connections {
+    /// Bytes of memory that each flow takes in all.
+    pub const BYTES_PER_FLOW: usize = FlowTable::BYTES_PER_FLOW + Mappings::BYTES_PER_MAPPING;
+
+    /// Room for `capacity` flows.
+    pub fn new(capacity: usize, random: &mut dyn rand_core::Rng) -> Self {
+        Self { flows: FlowTable::new(capacity, random), mappings: Mappings::new(capacity, random), sweep: 0 }
+    }
+
+    /// Begins a flow that expires in `timeout` seconds. Makes room first where the table is full.
+    ///
+    /// # Errors
+    /// `FlowTableFull`, `FlowClash`; nothing has changed then but for flows that were over anyway.
+    pub fn begin(&mut self, draft: &Draft, now: Tick, timeout: u32) -> Result<FlowId, DropReason> {
+        if let Some(id) = draft.replaces {
+            self.end(id);
+        }
+        let reply = draft.leaving.inverted();
+        while let Some(id) = self.flows.find_expired(&draft.original, &reply, now) {
+            self.end(id);
+        }
+        if self.flows.is_full() {
+            let Some(id) = self.flows.eviction_candidate(now) else {
+                self.flows.statistics.drop += 1;
+                return Err(DropReason::FlowTableFull);
+            };
+            self.flows.statistics.early_drop += u64::from(self.flows.get(id).expires > now);
+            self.end(id);
+        }
+        let mut flow = Flow::new(draft.original, reply);
+        flow.status = draft.status;
+        flow.tcp = draft.tcp;
+        flow.outside = draft.outside;
+        flow.expires = now.plus_seconds(timeout);
+        (flow.ip_delta, flow.transport_delta) = deltas(&draft.original, &draft.leaving);
+        if draft.reserve {
+            let inner = Endpoint { address: draft.original.source, port: draft.original.source_port };
+            let outer = Endpoint { address: draft.leaving.source, port: draft.leaving.source_port };
+            let mapping = self.mappings.acquire(draft.original.protocol, inner, outer);
+            flow.mapping = Some(mapping.ok_or(DropReason::FlowTableFull)?);
+        }
+        let mapping = flow.mapping;
+        self.flows.insert(flow).ok_or_else(|| {
+            if let Some(mapping) = mapping {
+                self.mappings.release(mapping);
+            }
+            self.flows.statistics.insert_failed += 1;
+            DropReason::FlowClash
+        })
+    }
+
+    /// Ends a flow.
+    pub fn end(&mut self, id: FlowId) {
+        if let Some(mapping) = self.flows.remove(id).mapping {
+            self.mappings.release(mapping);
+        }
+    }
+
+    /// Ends every flow that `over` says is over.
+    pub fn end_where(&mut self, mut over: impl FnMut(&Flow) -> bool) {
+        for place in 0..self.flows.places() {
+            if let Some((id, flow)) = self.flows.at_place(place)
+                && over(flow)
+            {
+                self.end(id);
+            }
+        }
+    }
+
+    /// Every flow is decided anew at its next packet.
+    pub fn forget_shortcuts(&mut self) {
+        for place in 0..self.flows.places() {
+            if let Some((id, _)) = self.flows.at_place(place) {
+                self.flows.get_mut(id).shortcuts = [None; 2];
+            }
+        }
+    }
+
+    /// Looks at the next `count` places and ends the flows whose time is over, so that a whole table is swept
+    /// without a pause.
+    pub fn sweep(&mut self, now: Tick, count: usize) {
+        for _ in 0..count.min(self.flows.places()) {
+            self.sweep = if self.sweep + 1 < self.flows.places() { self.sweep + 1 } else { 0 };
+            if let Some((id, flow)) = self.flows.at_place(self.sweep)
+                && flow.expires <= now
+            {
+                self.end(id);
+            }
+        }
+    }
+}
+
+/// How the checksums of the IP header and of the transport header change from one tuple to the other.
+pub fn deltas(from: &Tuple, to: &Tuple) -> (Delta, Delta) {
+    use crate::headers::protocol;
+    let addresses = Delta::NONE
+        .address(from.source.to_bits(), to.source.to_bits())
+        .address(from.destination.to_bits(), to.destination.to_bits());
+    let ports =
+        Delta::NONE.word(from.source_port, to.source_port).word(from.destination_port, to.destination_port);
+    let transport = match from.protocol {
+        // The ICMP checksum covers no pseudo-header (RFC 792).
+        protocol::ICMP => ports,
+        _ => addresses.and(ports),
+    };
+    (addresses, transport)
+}
+
+impl Draft {
+    /// A flow without translation.
+    pub fn plain(original: Tuple, tcp: TcpState) -> Self {
+        Self {
+            original,
+            leaving: original,
+            status: 0,
+            reserve: false,
+            tcp,
+            outside: InterfaceId::LOOPBACK,
+            replaces: None,
+        }
+    }
+
+    /// Gives the destination of what leaves.
+    pub fn translate_destination(&mut self, to: Endpoint) {
+        self.leaving.destination = to.address;
+        self.leaving.destination_port = to.port;
+        self.status |= status::DESTINATION_NAT;
+    }
+
+    /// Gives the source of what leaves.
+    pub fn translate_source(&mut self, to: Endpoint) {
+        self.leaving.source = to.address;
+        self.leaving.source_port = to.port;
+        self.status |= status::SOURCE_NAT;
+        self.reserve = true;
+    }
+}
