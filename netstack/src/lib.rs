@@ -14,6 +14,7 @@ mod dispatch;
 pub mod exchange;
 mod fastpath;
 pub mod headers;
+pub mod host;
 pub mod interface;
 pub mod outcome;
 pub mod packet;

@@ -7,15 +7,15 @@ use crate::{
     headers::{ETHERNET_HEADER, Fragment, Headers, Transport, tcp_flag},
     packet::Packet,
     table::token_bucket::{Rate, TokenBucket},
-    wire::checksum,
+    wire::{
+        checksum,
+        ipv4::{IPV4_HEADER, OwnHeader},
+    },
 };
 use alloc::{boxed::Box, vec};
 use smoltcp::{
     time::Instant,
-    wire::{
-        EthernetAddress, EthernetFrame, EthernetProtocol, IpAddress, IpProtocol, Ipv4Address, Ipv4Packet,
-        TcpPacket, TcpSeqNumber,
-    },
+    wire::{IpAddress, IpProtocol, Ipv4Address, TcpPacket, TcpSeqNumber},
 };
 
 /// An error that the router reports.
@@ -166,12 +166,13 @@ impl IcmpErrors {
         let mut packet =
             exchange.allocate_frame(ETHERNET_HEADER + IPV4_HEADER + ICMP_HEADER + quote.len())?;
         self.identification = self.identification.wrapping_add(1);
-        let icmp = Ipv4 {
+        let icmp = OwnHeader {
             source,
             destination: headers.source,
             protocol: IpProtocol::Icmp,
             // RFC 1812 4.3.2.5: precedence 6, and the type of service of the packet that it is about.
             tos: 0xc0 | headers.tos & 0x1e,
+            ttl: 64,
             identification: self.identification,
             dont_fragment: false,
         }
@@ -200,11 +201,12 @@ pub fn reset(exchange: &mut Exchange, headers: &Headers, link_broadcast: bool) -
         return None;
     }
     let mut packet = exchange.allocate_frame(ETHERNET_HEADER + IPV4_HEADER + TCP_HEADER)?;
-    let segment = Ipv4 {
+    let segment = OwnHeader {
         source: headers.destination,
         destination: headers.source,
         protocol: IpProtocol::Tcp,
         tos: 0,
+        ttl: 64,
         identification: 0,
         dont_fragment: true,
     }
@@ -226,44 +228,4 @@ pub fn reset(exchange: &mut Exchange, headers: &Headers, link_broadcast: bool) -
     }
     tcp.fill_checksum(&IpAddress::Ipv4(headers.destination), &IpAddress::Ipv4(headers.source));
     Some(packet)
-}
-
-const IPV4_HEADER: usize = 20;
-
-/// The header of a packet that the router makes itself.
-struct Ipv4 {
-    source: Ipv4Address,
-    destination: Ipv4Address,
-    protocol: IpProtocol,
-    tos: u8,
-    identification: u16,
-    dont_fragment: bool,
-}
-
-impl Ipv4 {
-    /// Writes the Ethernet header without addresses and the IPv4 header; gives what follows them.
-    fn write(self, bytes: &mut [u8]) -> &mut [u8] {
-        let mut frame = EthernetFrame::new_unchecked(bytes);
-        frame.set_src_addr(EthernetAddress([0; 6]));
-        frame.set_dst_addr(EthernetAddress([0; 6]));
-        frame.set_ethertype(EthernetProtocol::Ipv4);
-        let bytes = &mut frame.into_inner()[ETHERNET_HEADER..];
-        let total_length = bytes.len() as u16;
-        let mut ip = Ipv4Packet::new_unchecked(&mut *bytes);
-        ip.set_version(4);
-        ip.set_header_len(IPV4_HEADER as u8);
-        ip.set_dscp(self.tos >> 2);
-        ip.set_ecn(self.tos & 3);
-        ip.set_total_len(total_length);
-        ip.set_ident(self.identification);
-        ip.clear_flags();
-        ip.set_dont_frag(self.dont_fragment);
-        ip.set_frag_offset(0);
-        ip.set_hop_limit(64);
-        ip.set_next_header(self.protocol);
-        ip.set_src_addr(self.source);
-        ip.set_dst_addr(self.destination);
-        ip.fill_checksum();
-        &mut bytes[IPV4_HEADER..]
-    }
 }

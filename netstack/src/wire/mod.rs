@@ -1,3 +1,4 @@
 //! Wire formats and arithmetic that smoltcp lacks or does slower than a router can bear.
 
 pub mod checksum;
+pub mod ipv4;

@@ -1,0 +1,201 @@
+//! The card that smoltcp believes to have: one packet at a time in, a short queue of frames out.
+
+use crate::{
+    exchange::Exchange,
+    headers::{ETHERNET_HEADER, protocol, tcp_flag},
+    packet::Packet,
+    wire::{
+        checksum::{self, Delta},
+        ipv4::{IPV4_HEADER, write_ethernet},
+    },
+};
+use alloc::{collections::VecDeque, vec::Vec};
+use smoltcp::{
+    phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken},
+    time::Instant,
+    wire::Ipv4Address,
+};
+
+/// Frames that wait to be routed.
+const QUEUE: usize = 64;
+/// No limit of the card: the pipeline fragments what is too long for the way it goes.
+const MTU: usize = u16::MAX as usize;
+
+/// What smoltcp sends, made fit for the pipeline.
+pub(super) struct Egress {
+    queue: VecDeque<Packet>,
+    /// Of the next packet.
+    identification: u16,
+    /// Own addresses, with the MTU of their interface.
+    pub(super) mtus: Vec<(Ipv4Address, u16)>,
+    /// For a packet that is longer than the buffers of the exchange.
+    scratch: Vec<u8>,
+}
+
+impl Egress {
+    pub(super) fn new(identification: u16) -> Self {
+        Self { queue: VecDeque::with_capacity(QUEUE), identification, mtus: Vec::new(), scratch: Vec::new() }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.queue.len() < QUEUE
+    }
+
+    /// Queues a frame that is complete.
+    pub(super) fn push(&mut self, packet: Packet) {
+        self.queue.push_back(packet);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Packet> {
+        self.queue.pop_front()
+    }
+
+    pub(super) fn next_identification(&mut self) -> u16 {
+        self.identification = self.identification.wrapping_add(1);
+        self.identification
+    }
+
+    /// Lowers the MSS of a SYN to what fits the interface that the source address belongs to (RFC 9293 3.7.1): smoltcp,
+    /// told of no limit, offers 64 KiB.
+    fn limit_mss(&self, ip: &mut [u8]) {
+        const MSS_OPTION: [u8; 2] = [2, 4];
+        let source = Ipv4Address::new(ip[12], ip[13], ip[14], ip[15]);
+        let Some((_, mtu)) = self.mtus.iter().find(|(address, _)| *address == source) else { return };
+        let tcp = &mut ip[IPV4_HEADER..];
+        // smoltcp puts the option first.
+        if tcp.len() < 24 || tcp[13] & tcp_flag::SYN == 0 || tcp[20..22] != MSS_OPTION {
+            return;
+        }
+        let offered = u16::from_be_bytes([tcp[22], tcp[23]]);
+        let mss = offered.min(mtu - 40);
+        tcp[22..24].copy_from_slice(&mss.to_be_bytes());
+        let sum = Delta::NONE.word(offered, mss).apply(u16::from_be_bytes([tcp[16], tcp[17]]));
+        tcp[16..18].copy_from_slice(&sum.to_be_bytes());
+    }
+
+    /// Completes the header that smoltcp wrote. It does no path MTU discovery, so DF must be clear (RFC 1191 3), and
+    /// then the identification must differ (RFC 6864 4.1).
+    fn complete(&mut self, ip: &mut [u8]) {
+        if ip[9] == protocol::TCP {
+            self.limit_mss(ip);
+        }
+        let identification = self.next_identification();
+        ip[4..6].copy_from_slice(&identification.to_be_bytes());
+        ip[6..8].fill(0);
+        set_checksum(ip);
+    }
+
+    /// Cuts the packet in `scratch` into fragments that fit the buffers of the exchange (RFC 791 3.2).
+    fn fragment(&mut self, exchange: &mut Exchange) {
+        let scratch = core::mem::take(&mut self.scratch);
+        let (header, payload) = scratch.split_at(IPV4_HEADER);
+        let mut offset = 0;
+        while offset < payload.len() && self.has_room() {
+            let Some(mut packet) = exchange.allocate() else { break };
+            let room = packet.tailroom().saturating_sub(ETHERNET_HEADER + IPV4_HEADER) & !7;
+            let length = room.min(payload.len() - offset);
+            let more = offset + length < payload.len();
+            if length == 0 || packet.append(ETHERNET_HEADER + IPV4_HEADER + length).is_none() {
+                exchange.recycle(packet);
+                break;
+            }
+            write_ethernet(packet.bytes_mut());
+            let ip = &mut packet.bytes_mut()[ETHERNET_HEADER..];
+            ip[..IPV4_HEADER].copy_from_slice(header);
+            ip[IPV4_HEADER..].copy_from_slice(&payload[offset..offset + length]);
+            ip[2..4].copy_from_slice(&((IPV4_HEADER + length) as u16).to_be_bytes());
+            ip[6..8].copy_from_slice(&((offset / 8) as u16 | u16::from(more) << 13).to_be_bytes());
+            set_checksum(ip);
+            self.push(packet);
+            offset += length;
+        }
+        self.scratch = scratch;
+    }
+}
+
+/// Writes the checksum of an IPv4 header without options.
+fn set_checksum(ip: &mut [u8]) {
+    ip[10..12].fill(0);
+    let sum = !checksum::sum(&ip[..IPV4_HEADER]);
+    ip[10..12].copy_from_slice(&sum.to_be_bytes());
+}
+
+/// The card, for as long as smoltcp is called.
+pub(super) struct Card<'a> {
+    pub(super) incoming: Option<&'a [u8]>,
+    pub(super) exchange: &'a mut Exchange,
+    pub(super) egress: &'a mut Egress,
+}
+
+impl Device for Card<'_> {
+    type RxToken<'t>
+        = Received<'t>
+    where
+        Self: 't;
+    type TxToken<'t>
+        = Slot<'t>
+    where
+        Self: 't;
+
+    fn receive(&mut self, now: Instant) -> Option<(Received<'_>, Slot<'_>)> {
+        let received = Received(self.incoming.take()?);
+        Some((received, self.transmit(now)?))
+    }
+
+    fn transmit(&mut self, _: Instant) -> Option<Slot<'_>> {
+        if !self.egress.has_room() || self.exchange.available() == 0 {
+            return None;
+        }
+        Some(Slot { exchange: self.exchange, egress: self.egress })
+    }
+
+    fn capabilities(&self) -> DeviceCapabilities {
+        let mut capabilities = DeviceCapabilities::default();
+        capabilities.medium = Medium::Ip;
+        capabilities.max_transmission_unit = MTU;
+        // The pipeline and `Host::deliver` have verified what comes in; `complete` finishes what goes out.
+        capabilities.checksum.ipv4 = Checksum::None;
+        capabilities.checksum.icmpv4 = Checksum::Tx;
+        capabilities.checksum.udp = Checksum::Tx;
+        capabilities.checksum.tcp = Checksum::Tx;
+        capabilities
+    }
+}
+
+pub(super) struct Received<'t>(&'t [u8]);
+
+impl RxToken for Received<'_> {
+    fn consume<R, F: FnOnce(&[u8]) -> R>(self, f: F) -> R {
+        f(self.0)
+    }
+}
+
+pub(super) struct Slot<'t> {
+    exchange: &'t mut Exchange,
+    egress: &'t mut Egress,
+}
+
+impl TxToken for Slot<'_> {
+    fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
+        let Slot { exchange, egress } = self;
+        match exchange.allocate_frame(ETHERNET_HEADER + length) {
+            Some(mut packet) => {
+                write_ethernet(packet.bytes_mut());
+                let ip = &mut packet.bytes_mut()[ETHERNET_HEADER..];
+                let result = f(ip);
+                egress.complete(ip);
+                egress.push(packet);
+                result
+            }
+            None => {
+                let mut scratch = core::mem::take(&mut egress.scratch);
+                scratch.resize(length, 0);
+                let result = f(&mut scratch);
+                egress.complete(&mut scratch);
+                egress.scratch = scratch;
+                egress.fragment(exchange);
+                result
+            }
+        }
+    }
+}
