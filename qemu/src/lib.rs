@@ -1,6 +1,7 @@
 //! The host side of rutter: set-up, image, machine, and the networks around it. The tests use the same parts.
 
 pub mod image;
+pub mod lab;
 pub mod machine;
 pub mod nic;
 pub mod setup;

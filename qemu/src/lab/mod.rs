@@ -1,0 +1,328 @@
+//! A lab: the router in a virtual machine, and hosts of this program's own around it, all in one thread that sleeps
+//! until a frame, a byte of the console or a host's timer wakes it.
+
+mod capture;
+mod console;
+mod host;
+mod link;
+mod logs;
+mod segment;
+pub mod services;
+pub mod tuple;
+
+pub use console::Console;
+pub use host::{Host, Service};
+pub use segment::{Segment, Sighting};
+
+use std::ffi::OsString;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use smoltcp::wire::Ipv4Cidr;
+
+use crate::machine::{Accel, Board, Machine};
+use crate::nic::{Cable, Nic};
+use crate::{image, setup};
+use capture::Capture;
+use link::Link;
+use logs::Logs;
+
+/// How long an event may take on a busy machine before it counts as not happening.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// The machine's ends of the sockets, as descriptors of QEMU.
+const CONSOLE_FD: i32 = 10;
+const FIRST_CABLE_FD: i32 = 11;
+
+/// What a lab is to be: tests name only their difference from the default.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Names the folder with the logs.
+    pub name: String,
+    pub board: Board,
+    pub accel: Accel,
+    /// In MiB.
+    pub memory: u32,
+    /// Cards, each with a segment of its own.
+    pub nics: usize,
+    /// The text of the configuration; none leaves the router its own default.
+    pub config: Option<String>,
+    pub append: String,
+    /// Further words for QEMU.
+    pub more: Vec<OsString>,
+}
+
+impl Plan {
+    /// The usual machine: q35, two cards, the router's default configuration.
+    pub fn new(name: &str) -> Plan {
+        Plan {
+            name: name.into(),
+            board: Board::q35(),
+            accel: Accel::best(),
+            memory: 64,
+            nics: 2,
+            config: None,
+            append: String::new(),
+            more: Vec::new(),
+        }
+    }
+}
+
+/// What a command printed, and its status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub text: String,
+    pub status: u8,
+}
+
+/// Which host: the number of its segment, and its own on that segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostId(pub usize, usize);
+
+/// A lab that runs.
+pub struct Lab {
+    pub console: Console,
+    /// The segment at each card of the router.
+    pub segments: Vec<Segment>,
+    /// How long [`until`](Lab::until) waits.
+    pub patience: Duration,
+    child: Child,
+    capture: Capture,
+    logs: Logs,
+    started: Instant,
+}
+
+impl Lab {
+    /// Starts the machine, and does not wait for it.
+    pub fn start(plan: Plan) -> Result<Lab> {
+        let qemu = setup::qemu()?;
+        let logs = Logs::create(&plan.name)?;
+        let config = plan.config.as_deref().map(|text| logs.write("router.conf", text)).transpose()?;
+        let (console, console_end) = Console::pair(logs.file("console.log")?)?;
+        let mut ends = vec![FdMapping { parent_fd: console_end, child_fd: CONSOLE_FD }];
+        let mut segments = Vec::new();
+        let mut nics = Vec::new();
+        for (index, fd) in (0..plan.nics).zip(FIRST_CABLE_FD..) {
+            let (link, end) = Link::pair()?;
+            segments.push(Segment::new(index, link));
+            nics.push(Nic::new(index, Cable::Stream(fd)));
+            ends.push(FdMapping { parent_fd: end, child_fd: fd });
+        }
+        let machine = Machine {
+            board: plan.board,
+            accel: plan.accel,
+            memory: plan.memory,
+            nics,
+            config,
+            append: plan.append,
+            serial: ["-chardev", &format!("socket,id=console,fd={CONSOLE_FD}"), "-serial", "chardev:console"]
+                .map(OsString::from)
+                .to_vec(),
+            more: plan.more,
+            ..Machine::new(image::build()?)
+        };
+        let capture = Capture::create(&logs.path("packets.pcapng"), plan.nics)?;
+        let started = Instant::now();
+        let child = spawn(&machine.command(&qemu), ends, &logs)?;
+        Ok(Lab { console, segments, patience: PATIENCE, child, capture, logs, started })
+    }
+
+    /// Starts the machine and waits for its prompt.
+    pub fn boot(plan: Plan) -> Result<Lab> {
+        let mut lab = Lab::start(plan)?;
+        lab.until("the first prompt", |lab| lab.console.is_ready().then_some(()))?;
+        Ok(lab)
+    }
+
+    /// Puts a host on the segment of card `segment`; its address there is the first of `addresses`.
+    pub fn host(
+        &mut self,
+        segment: usize,
+        name: &'static str,
+        addresses: &[&str],
+        gateway: Option<Ipv4Addr>,
+    ) -> HostId {
+        let addresses: Vec<Ipv4Cidr> =
+            addresses.iter().map(|text| text.parse().expect("an address and a prefix length")).collect();
+        let [.., third, fourth] = addresses[0].address().octets();
+        let mac = [0x02, 0xaa, 0, segment as u8, third, fourth];
+        let mut host = Host::new(name, mac, &addresses, self.now());
+        if let Some(gateway) = gateway {
+            host = host.via(gateway);
+        }
+        let hosts = &mut self.segments[segment].hosts;
+        hosts.push(host);
+        HostId(segment, hosts.len() - 1)
+    }
+
+    pub fn get(&mut self, host: HostId) -> &mut Host {
+        &mut self.segments[host.0].hosts[host.1]
+    }
+
+    /// Puts a frame on the cable of card `segment`, as if a host had sent it.
+    pub fn inject(&mut self, segment: usize, frame: &[u8]) -> Result<()> {
+        self.capture.add(segment, frame)?;
+        self.segments[segment].inject(frame);
+        Ok(())
+    }
+
+    /// Runs a command on the router's console.
+    pub fn command(&mut self, command: &str) -> Result<Answer> {
+        let text = self.ask(command)?;
+        let status = self.ask("echo $?")?;
+        let status =
+            status.trim().parse().with_context(|| format!("the status after `{command}`: `{status}`"))?;
+        Ok(Answer { text, status })
+    }
+
+    /// Runs commands that must succeed, one a line.
+    pub fn commands(&mut self, script: &str) -> Result<()> {
+        for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let answer = self.command(line)?;
+            if answer.status != 0 {
+                bail!("`{line}` failed with {}: {}", answer.status, answer.text.trim());
+            }
+        }
+        Ok(())
+    }
+
+    fn ask(&mut self, line: &str) -> Result<String> {
+        self.console.forget();
+        self.console.type_bytes(line.as_bytes());
+        self.console.type_bytes(b"\r");
+        self.until(&format!("the answer to `{line}`"), |lab| lab.console.answer())
+    }
+
+    /// Lets everything run until `check` has an answer.
+    pub fn until<T>(&mut self, what: &str, mut check: impl FnMut(&mut Lab) -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            self.settle()?;
+            if let Some(answer) = check(self) {
+                return Ok(answer);
+            }
+            if self.console.is_closed() {
+                bail!("the machine ended before {what}{}", self.evidence());
+            }
+            if Instant::now() >= deadline {
+                bail!("waited {:?} in vain for {what}{}", self.patience, self.evidence());
+            }
+            self.wait(Some(deadline))?;
+        }
+    }
+
+    /// Lets everything run until the machine ends by itself.
+    pub fn end(&mut self) -> Result<ExitStatus> {
+        let deadline = Instant::now() + self.patience;
+        while !self.console.is_closed() {
+            if Instant::now() >= deadline {
+                bail!("waited {:?} in vain for the machine's end{}", self.patience, self.evidence());
+            }
+            self.settle()?;
+            self.wait(Some(deadline))?;
+        }
+        Ok(self.child.wait()?)
+    }
+
+    /// The process that is the machine.
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// When the machine was started.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// All went well: the logs are not needed.
+    pub fn finish(mut self) {
+        self.logs.discard();
+    }
+
+    fn now(&self) -> smoltcp::time::Instant {
+        smoltcp::time::Instant::from_micros(self.started.elapsed().as_micros() as i64)
+    }
+
+    /// Lets the hosts do what they can do now.
+    fn settle(&mut self) -> Result<()> {
+        let now = self.now();
+        if self.console.is_closed() {
+            return Ok(());
+        }
+        for segment in &mut self.segments {
+            segment.settle(now, &mut self.capture)?;
+        }
+        self.console.flush()?;
+        Ok(())
+    }
+
+    /// Sleeps until there is something to do, and takes what came.
+    fn wait(&mut self, deadline: Option<Instant>) -> Result<()> {
+        let now = self.now();
+        let timer = self.segments.iter_mut().filter_map(|segment| segment.idle_for(now)).min();
+        let timer = timer.map(|delay| Duration::from_micros(delay.total_micros()));
+        let deadline = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        let delay = timer.into_iter().chain(deadline).min();
+
+        let interest = |unsent| if unsent { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let mut fds =
+            vec![PollFd::from_borrowed_fd(self.console.as_fd(), interest(self.console.has_unsent()))];
+        for segment in &self.segments {
+            fds.push(PollFd::from_borrowed_fd(segment.link.as_fd(), interest(segment.link.has_unsent())));
+        }
+        let timeout = delay.map(Timespec::try_from).transpose().context("a timer")?;
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).context("poll"),
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| !(fd.revents() & !PollFlags::OUT).is_empty()).collect();
+        if ready[0] {
+            self.console.receive()?;
+        }
+        for (segment, _) in self.segments.iter_mut().zip(&ready[1..]).filter(|(_, ready)| **ready) {
+            if segment.receive(&mut self.capture).is_err() {
+                // A cable ends with its machine; the console tells the rest.
+                self.child.wait()?;
+                self.console.receive()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of what the console printed, and where the rest lies.
+    fn evidence(&self) -> String {
+        let text = self.console.text();
+        let lines: Vec<_> = text.lines().collect();
+        let tail = lines[lines.len().saturating_sub(20)..].join("\n  | ");
+        format!("; the logs are in {}; the console's last lines:\n  | {tail}", self.logs.folder().display())
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        // A machine that has ended already is no error.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts QEMU with the machine's ends of all sockets. It ends with this program, however that ends.
+fn spawn(qemu: &Command, ends: Vec<FdMapping>, logs: &Logs) -> Result<Child> {
+    let mut command = match setup::find("setpriv") {
+        Some(setpriv) => {
+            let mut command = Command::new(setpriv);
+            command.args(["--pdeathsig", "KILL", "--"]).arg(qemu.get_program());
+            command
+        }
+        None => Command::new(qemu.get_program()),
+    };
+    command.args(qemu.get_args());
+    command.envs(qemu.get_envs().filter_map(|(key, value)| Some((key, value?))));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(logs.file("qemu.log")?);
+    command.fd_mappings(ends)?;
+    command.spawn().context("QEMU")
+}
