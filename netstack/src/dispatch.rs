@@ -3,6 +3,7 @@
 use crate::{
     config::interface::Scope,
     headers::{ETHERNET_HEADER, Headers, protocol},
+    host::{Delivery, Host},
     interface::InterfaceId,
     outcome::{DropReason, Outcome},
     packet::Packet,
@@ -20,7 +21,7 @@ use crate::{
     },
     table::{
         fib::{NextHop, source_on},
-        flow::{Direction, Shortcut, Tick, status},
+        flow::{Direction, FlowId, Shortcut, Tick, status},
         neighbor::{self, NeighborId},
     },
     trace::Silent,
@@ -110,25 +111,21 @@ impl Router {
         headers: &Headers,
         decision: &Decision,
     ) -> Outcome {
-        if let Err(reason) = self.settle_flow(&decision.flow, Tick::at(cx.now)) {
-            return self.discard(cx, packet, reason);
-        }
-        let frame = packet.bytes_mut();
-        match &decision.flow {
-            FlowPart::New(draft) => translate::rewrite_from(frame, headers, &draft.original, &draft.leaving),
-            FlowPart::Existing { id, direction, .. } => {
-                let flow = self.connections.flows.get(*id);
-                translate::rewrite_from(frame, headers, flow.tuple(*direction), &flow.translated(*direction));
-            }
-            FlowPart::Error { id, direction } => {
-                translate::rewrite_error(frame, headers, self.connections.flows.get(*id), *direction);
-            }
-            FlowPart::None | FlowPart::Moved { .. } => {}
-        }
+        let begun = match self.settle_flow(&decision.flow, Tick::at(cx.now)) {
+            Ok(begun) => begun,
+            Err(reason) => return self.discard(cx, packet, reason),
+        };
+        self.translate(packet.bytes_mut(), headers, &decision.flow);
         match decision.way {
             Ok(Way::Deliver) => {
-                cx.exchange.recycle(packet);
-                Outcome::Delivered
+                let outcome = self.deliver(cx, packet);
+                if let (Outcome::Dropped(_), Some(id)) = (outcome, begun) {
+                    self.connections.end(id);
+                }
+                if origin.ingress.is_some() {
+                    self.send_from_host(cx);
+                }
+                outcome
             }
             Ok(Way::Broadcast(interface)) => self.transmit(cx, interface, EthernetAddress::BROADCAST, packet),
             Ok(Way::Forward(hop, neighbor)) => {
@@ -138,6 +135,21 @@ impl Router {
                 self.forward(cx, origin, packet, headers, decision, hop, neighbor)
             }
             Err(refusal) => self.discard(cx, packet, refusal.reason),
+        }
+    }
+
+    /// Gives a packet the addresses and ports that its flow says.
+    pub(crate) fn translate(&self, frame: &mut [u8], headers: &Headers, part: &FlowPart) {
+        match part {
+            FlowPart::New(draft) => translate::rewrite_from(frame, headers, &draft.original, &draft.leaving),
+            FlowPart::Existing { id, direction, .. } => {
+                let flow = self.connections.flows.get(*id);
+                translate::rewrite_from(frame, headers, flow.tuple(*direction), &flow.translated(*direction));
+            }
+            FlowPart::Error { id, direction } => {
+                translate::rewrite_error(frame, headers, self.connections.flows.get(*id), *direction);
+            }
+            FlowPart::None | FlowPart::Moved { .. } => {}
         }
     }
 
@@ -176,15 +188,49 @@ impl Router {
         outcome
     }
 
-    /// Begins the flow, or moves it on.
-    fn settle_flow(&mut self, part: &FlowPart, now: Tick) -> Result<(), DropReason> {
+    /// Hands a packet to the router's own sockets, and answers for them where nobody listens.
+    fn deliver(&mut self, cx: &mut Context<'_>, packet: Packet) -> Outcome {
+        let headers = match Headers::parse(packet.bytes(), ETHERNET_HEADER) {
+            Ok(headers) => headers,
+            Err(reason) => return self.discard(cx, packet, reason),
+        };
+        let (reason, answer) = match self.host.deliver(cx.exchange, packet.bytes(), &headers, cx.now) {
+            Delivery::Accepted => {
+                cx.exchange.recycle(packet);
+                return Outcome::Delivered;
+            }
+            Delivery::Dropped(reason) => (reason, None),
+            Delivery::Error(error) => {
+                let group = !self.fib.is_local(headers.destination);
+                (DropReason::NoListener, self.icmp_error(cx, packet.bytes(), &headers, error, group))
+            }
+            Delivery::Reset => (DropReason::NoListener, icmp::reset(cx.exchange, &headers, false)),
+        };
+        // The packet is translated already, so its answer has to be translated back: it goes the way of the flow.
+        if let Some(answer) = answer {
+            self.originate(cx, Origin::HOST, answer);
+        }
+        self.discard(cx, packet, reason)
+    }
+
+    /// Sends what the router's own sockets have to send.
+    pub(crate) fn send_from_host(&mut self, cx: &mut Context<'_>) {
+        // As many as the host can hold: what it says to itself meanwhile waits for the next turn.
+        for _ in 0..Host::QUEUE {
+            let Some(packet) = self.host.take_outgoing() else { return };
+            self.originate(cx, Origin::HOST, packet);
+        }
+    }
+
+    /// Begins the flow, or moves it on. Gives the flow that it began.
+    fn settle_flow(&mut self, part: &FlowPart, now: Tick) -> Result<Option<FlowId>, DropReason> {
         let settings = &self.config.sysctl.conntrack;
         match part {
             FlowPart::New(draft) => {
                 let seconds = timeout(settings, draft.original.protocol, draft.tcp, draft.status);
                 match self.connections.begin(draft, now, seconds) {
-                    Err(DropReason::FlowTableFull) if !self.tracking_needed && draft.status == 0 => Ok(()),
-                    begun => begun.map(|_| ()),
+                    Err(DropReason::FlowTableFull) if !self.tracking_needed && draft.status == 0 => Ok(None),
+                    begun => begun.map(Some),
                 }
             }
             FlowPart::Existing { id, direction, tcp } => {
@@ -208,9 +254,9 @@ impl Router {
                 let expires = now.plus_seconds(timeout(settings, number, *tcp, flow.status));
                 flow.expires =
                     if refreshes(flow.status, *direction) { expires } else { flow.expires.min(expires) };
-                Ok(())
+                Ok(None)
             }
-            FlowPart::None | FlowPart::Error { .. } | FlowPart::Moved { .. } => Ok(()),
+            FlowPart::None | FlowPart::Error { .. } | FlowPart::Moved { .. } => Ok(None),
         }
     }
 

@@ -55,6 +55,9 @@ pub struct Host {
 }
 
 impl Host {
+    /// Packets that wait in [`Host::take_outgoing`] at most.
+    pub const QUEUE: usize = device::QUEUE;
+
     /// A host without addresses. `random` seeds sequence numbers and identifications.
     pub fn new(random: &mut dyn rand_core::Rng, now: Instant) -> Self {
         let mut egress = Egress::new(random.next_u32() as u16);

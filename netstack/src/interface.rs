@@ -1,6 +1,7 @@
 //! Names and numbers of ports and interfaces.
 
 use core::fmt;
+use smoltcp::wire::EthernetAddress;
 
 /// A name as the console shows it; at most 15 bytes, as on Linux (`IFNAMSIZ`).
 pub type InterfaceName = heapless::String<15>;
@@ -27,4 +28,12 @@ impl fmt::Display for PortId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "port {}", self.0)
     }
+}
+
+/// A MAC address as Linux writes it, with colons.
+pub fn mac_text(mac: EthernetAddress) -> impl fmt::Display {
+    fmt::from_fn(move |f| {
+        let [a, b, c, d, e, g] = mac.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    })
 }

@@ -12,6 +12,7 @@ pub mod command;
 pub mod config;
 mod dispatch;
 pub mod exchange;
+pub mod explain;
 mod fastpath;
 pub mod headers;
 pub mod host;

@@ -85,6 +85,7 @@ drop_reasons! {
     NeighborFailed "neighbor-failed" "Its next hop does not answer ARP.",
     NeighborsFull "neighbors-full" "The neighbour table is full of entries in use.",
     NoBuffer "no-buffer" "No free buffer.",
+    NoListener "no-listener" "For the router itself, where nothing listens on its port; the sender was told.",
     HostQueueFull "host-queue-full" "Too much at once for the router's own sockets.",
     EgressQueueFull "egress-queue-full" "The network card takes frames too slowly.",
     EchoIgnored "echo-ignored" "An echo request, and icmp_echo_ignore_all says to ignore it.",

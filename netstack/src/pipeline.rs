@@ -107,6 +107,13 @@ pub(crate) enum FlowPart {
     },
 }
 
+impl Decision {
+    /// Whether the packet's flow has to end, and the packet to be decided anew.
+    pub fn is_moved(&self) -> bool {
+        matches!(self.flow, FlowPart::Moved { .. })
+    }
+}
+
 impl From<DropReason> for Refusal {
     fn from(reason: DropReason) -> Self {
         Self { reason, answer: Answer::Nothing }
@@ -435,12 +442,6 @@ impl Router {
                 Ruling::Drop(reason) => return Err(reason.into()),
                 Ruling::Reject(with) => return Err(rejection(with)),
             }
-        }
-        if way == Way::Deliver
-            && self.config.sysctl.icmp_echo_ignore_all
-            && arrival.headers.icmp() == Some((8, 0))
-        {
-            return Err(DropReason::EchoIgnored.into());
         }
         Ok(())
     }

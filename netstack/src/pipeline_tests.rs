@@ -8,11 +8,13 @@ use crate::{
         rules::{Hook, InterfacePattern, Negatable, Rule, Target},
     },
     exchange::Exchange,
+    explain::{Payload, Probe},
     headers::{ETHERNET_HEADER, Headers},
     interface::{InterfaceId, InterfaceName, PortId},
     outcome::{DropReason, Outcome},
     packet::Packet,
     router::{Context, Limits, Router},
+    table::mapping::Endpoint,
     test_support::{TestRandom, mac, random, udp, udp_frame},
 };
 use alloc::vec::Vec;
@@ -172,7 +174,11 @@ fn what_no_flow_asked_for_ends_at_the_router_itself() {
     gateway.receive(LAN, &udp_frame(10));
     gateway.sent();
     let stranger = Ipv4Address::new(198, 51, 100, 8);
-    assert_eq!(gateway.receive(WAN, &udp((stranger, 53), (OUTER, 5000), 10)), Outcome::Delivered);
+    let outcome = gateway.receive(WAN, &udp((stranger, 53), (OUTER, 5000), 10));
+    assert_eq!(outcome, Outcome::Dropped(DropReason::NoListener));
+    let (port, headers, _) = gateway.sent_one();
+    assert_eq!((port, headers.icmp(), headers.destination), (PortId(1), Some((3, 3)), stranger));
+    assert_eq!(gateway.router.connections().flows.len(), 1, "the stranger leaves no flow behind");
 }
 
 #[test]
@@ -202,4 +208,26 @@ fn ttl_one_is_answered_and_not_forwarded() {
     assert_eq!((headers.source, headers.destination), (Ipv4Address::new(192, 168, 1, 1), INNER));
     assert_eq!(error[42..42 + 20], frame[14..34], "the quote is the packet as it came");
     assert!(gateway.router.connections().flows.is_empty(), "a dropped packet leaves no flow");
+}
+
+#[test]
+fn explain_walks_the_real_pipeline_and_leaves_nothing_behind() {
+    let mut gateway = Gateway::masquerading();
+    let probe = Probe {
+        ingress: Some(LAN),
+        source: Endpoint { address: INNER, port: 5000 },
+        destination: Endpoint { address: SERVER, port: 53 },
+        payload: Payload::Udp,
+        ttl: 64,
+        length: 38,
+        dont_fragment: false,
+        mac: mac(2),
+    };
+    let lines = gateway.router.explain(&probe, gateway.now, &mut gateway.random);
+    let text = lines.join("\n");
+    for part in ["FORWARD out of eth1", "203.0.113.1:5000 > 198.51.100.7:53 ttl 63", "52:54:00:00:00:0c"] {
+        assert!(text.contains(part), "{part} is missing in:\n{text}");
+    }
+    assert!(gateway.router.connections().flows.is_empty());
+    assert!(gateway.sent().is_empty());
 }

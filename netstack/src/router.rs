@@ -1,11 +1,12 @@
 //! Owns all state of the plane: receive / poll / poll_at / edit.
 
 use crate::{
-    config::{Change, Config, ConfigError, PortInfo},
+    config::{Change, Config, ConfigError, PortInfo, rules::PortRange},
     dispatch::{Origin, Parked},
     exchange::Exchange,
     headers::{ETHERNET_HEADER, Fragment, Headers},
-    interface::{InterfaceId, PortId},
+    host::Host,
+    interface::{InterfaceId, PortId, mac_text},
     outcome::{DropCounters, DropReason, Outcome},
     packet::Packet,
     stage::{arp, ethernet, icmp::IcmpErrors, track::tuple_of},
@@ -99,6 +100,7 @@ pub struct Router {
     pub(crate) epoch: NonZeroU32,
     /// Whether a rule looks at the state of flows, or translates.
     pub(crate) tracking_needed: bool,
+    pub(crate) host: Host,
     claims: AddressClaims,
     fragments: Fragments,
     carrier: Vec<bool>,
@@ -125,6 +127,7 @@ impl Router {
             statistics: Statistics::default(),
             epoch: NonZeroU32::MIN,
             tracking_needed: false,
+            host: Host::new(random, Instant::ZERO),
             claims: AddressClaims::default(),
             fragments: Fragments::default(),
             carrier: vec![true; config.interfaces.len()],
@@ -195,12 +198,12 @@ impl Router {
                 log::warn!("neighbour table full: {refused} static entries are not in force");
             }
         }
+        if stale.interfaces || stale.sysctl {
+            self.host.set_config(&self.config);
+        }
         if stale.rules {
             self.paths.clear();
-            self.reserved.clear();
-            for (protocol, range) in self.config.tables.reserved_ports() {
-                self.reserved.reserve(protocol, range);
-            }
+            self.reserve_ports();
             self.tracking_needed = self.config.tables.look_at_flows();
         }
         if stale.sysctl {
@@ -209,6 +212,24 @@ impl Router {
         if stale != Change::NONE {
             self.advance_epoch();
         }
+    }
+
+    /// Keeps translations off the ports of port-forwards and of the router's own sockets.
+    fn reserve_ports(&mut self) {
+        self.reserved.clear();
+        for (protocol, range) in self.config.tables.reserved_ports() {
+            self.reserved.reserve(protocol, range);
+        }
+        for (protocol, port) in self.host.local_ports() {
+            self.reserved.reserve(protocol, PortRange { first: port, last: port });
+        }
+    }
+
+    /// Works with the router's own sockets, and keeps translations off the ports that they then have.
+    pub fn with_host<R>(&mut self, work: impl FnOnce(&mut Host) -> R) -> R {
+        let result = work(&mut self.host);
+        self.reserve_ports();
+        result
     }
 
     fn advance_epoch(&mut self) {
@@ -344,7 +365,7 @@ impl Router {
     fn settle_conflict(&mut self, cx: &mut Context<'_>, ingress: InterfaceId, heard: &arp::Arp) {
         let name = self.config.name(ingress);
         if self.log_bucket.take(cx.now, crate::stage::log::RATE) {
-            log::warn!("{name}: {} is also used by {}", heard.sender, heard.sender_mac);
+            log::warn!("{name}: {} is also used by {}", heard.sender, mac_text(heard.sender_mac));
         }
         if self.claims.conflict(ingress, heard.sender, cx.now) == Conflict::Defend {
             let mac = self.config.interface(ingress).mac;
@@ -364,6 +385,10 @@ impl Router {
                 self.discard(cx, packet, DropReason::FragmentIncomplete);
             }
         }
+        if self.host.poll_at().is_some_and(|due| due <= cx.now) {
+            self.host.poll(cx.exchange, cx.now);
+        }
+        self.send_from_host(cx);
         if cx.now >= self.next_sweep && !self.connections.flows.is_empty() {
             let places = self.connections.flows.places();
             self.connections.sweep(Tick::at(cx.now), places.div_ceil(SWEEP_STEPS).max(64));
@@ -389,10 +414,16 @@ impl Router {
     /// When [`Router::poll`] has something to do next; `None`: only after a frame or a command.
     pub fn poll_at(&self) -> Option<Instant> {
         let sweep = (!self.connections.flows.is_empty()).then_some(self.next_sweep);
-        [self.neighbors.poll_at(), self.claims.poll_at(), self.fragments.poll_at(), sweep]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.neighbors.poll_at(),
+            self.claims.poll_at(),
+            self.fragments.poll_at(),
+            self.host.poll_at(),
+            sweep,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// The card's link came up or went down.

@@ -17,7 +17,7 @@ use smoltcp::{
 };
 
 /// Frames that wait to be routed.
-const QUEUE: usize = 64;
+pub(super) const QUEUE: usize = 64;
 /// No limit of the card: the pipeline fragments what is too long for the way it goes.
 const MTU: usize = u16::MAX as usize;
 

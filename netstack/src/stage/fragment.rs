@@ -107,7 +107,7 @@ mod tests {
         let joined: Vec<u8> = parts.iter().flat_map(|part| payload(part).to_vec()).collect();
         assert_eq!(joined, payload(&whole));
         let flags: Vec<u16> = parts.iter().map(|part| u16::from_be_bytes([part[20], part[21]])).collect();
-        assert_eq!(flags, [0x2000, 0x2000 | 552 / 8, 1104 / 8]);
+        assert_eq!(flags, [0x2000, 0x2000 | (552 / 8), 1104 / 8]);
     }
 
     #[test]
@@ -115,7 +115,7 @@ mod tests {
         let middle = cut(&udp_frame(1400), 1000).remove(0);
         let parts = cut(&middle, 516);
         let flags: Vec<u16> = parts.iter().map(|part| u16::from_be_bytes([part[20], part[21]])).collect();
-        assert_eq!(flags, [0x2000, 0x2000 | 496 / 8]);
+        assert_eq!(flags, [0x2000, 0x2000 | (496 / 8)]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 use super::queues::Queues;
 use crate::{config::route::StaticNeighbor, interface::InterfaceId};
 use alloc::{collections::VecDeque, vec, vec::Vec};
+use core::fmt;
 use smoltcp::{
     time::{Duration, Instant},
     wire::{EthernetAddress, Ipv4Address},
@@ -42,6 +43,20 @@ pub enum State {
     Failed,
     /// Set by a person; never changes.
     Permanent,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Incomplete => "INCOMPLETE",
+            Self::Reachable => "REACHABLE",
+            Self::Stale => "STALE",
+            Self::Delay => "DELAY",
+            Self::Probe => "PROBE",
+            Self::Failed => "FAILED",
+            Self::Permanent => "PERMANENT",
+        })
+    }
 }
 
 /// A place in the table that can be kept: it stops to work when the entry is gone, whatever came in its place.
