@@ -1,5 +1,6 @@
 //! `cargo run`: the command line of the host program.
 
+mod demo;
 mod run;
 
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ enum Command {
     Run(run::Options),
     /// Build the release image; the last line of output is its path
     Image,
+    /// Play the hosts on both sides of the router, and judge what they see
+    Demo(demo::Options),
     /// Install what is missing on this machine, and nothing else
     Setup {
         /// Also the programs that tests and benchmarks start (iperf3, traceroute, ...)
@@ -53,6 +56,7 @@ fn execute(command: Option<Command>) -> Result<()> {
             println!("{}", image.display());
             Ok(())
         }
+        Some(Command::Demo(options)) => demo::run(options),
         Some(Command::Setup { tests }) => {
             setup::target()?;
             setup::qemu()?;

@@ -238,6 +238,11 @@ impl Lab {
         self.started
     }
 
+    /// Where the console and the packets are logged.
+    pub fn logs(&self) -> std::path::Display<'_> {
+        self.logs.folder().display()
+    }
+
     /// All went well: the logs are not needed.
     pub fn finish(mut self) {
         self.logs.discard();
@@ -298,7 +303,7 @@ impl Lab {
         let text = self.console.text();
         let lines: Vec<_> = text.lines().collect();
         let tail = lines[lines.len().saturating_sub(20)..].join("\n  | ");
-        format!("; the logs are in {}; the console's last lines:\n  | {tail}", self.logs.folder().display())
+        format!("; the logs are in {}; the console's last lines:\n  | {tail}", self.logs())
     }
 }
 

@@ -55,6 +55,17 @@ impl Tuple {
         };
         Some((tuple, mark.finish()))
     }
+
+    /// The tuple of an answer.
+    pub fn reversed(self) -> Tuple {
+        match self {
+            Tuple::Tcp { source, destination } => Tuple::Tcp { source: destination, destination: source },
+            Tuple::Udp { source, destination } => Tuple::Udp { source: destination, destination: source },
+            Tuple::Echo { source, destination, id, request } => {
+                Tuple::Echo { source: destination, destination: source, id, request: !request }
+            }
+        }
+    }
 }
 
 impl fmt::Display for Tuple {
