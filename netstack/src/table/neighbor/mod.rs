@@ -4,10 +4,15 @@
 //! that an idle router has nothing to do. What the table wants done (ask, send, give up) comes out of
 //! [`Neighbors::poll`], one thing at a time.
 
+mod parking;
+#[cfg(test)]
+mod tests;
+
 use super::queues::Queues;
 use crate::{config::route::StaticNeighbor, interface::InterfaceId};
 use alloc::{collections::VecDeque, vec, vec::Vec};
 use core::fmt;
+use parking::Parking;
 use smoltcp::{
     time::{Duration, Instant},
     wire::{EthernetAddress, Ipv4Address},
@@ -19,6 +24,8 @@ const REACHABLE: Duration = Duration::from_secs(30);
 const DELAY: Duration = Duration::from_secs(5);
 /// Time between two requests for one address (RFC 1122 2.3.2.1: at most one per second).
 const RETRY: Duration = Duration::from_secs(1);
+/// A neighbour that is there answers sooner; younger entries are not given up for others.
+const MOMENT: Duration = Duration::from_millis(100);
 /// Requests without an answer after which a neighbour has failed.
 const TRIES: u8 = 3;
 /// Packets that wait for one neighbour; the newest are kept (RFC 1122 2.3.2.2 asks for at least one).
@@ -161,13 +168,8 @@ struct Entry {
     tries: u8,
     /// The next slot with the same hash.
     chain: u16,
-    /// Places in `parked`, oldest first.
+    /// Places of its packets, oldest first.
     waiting: heapless::Vec<u16, PARKED_PER_NEIGHBOR>,
-}
-
-struct Parked<P> {
-    packet: P,
-    owner: u16,
 }
 
 enum Fate {
@@ -189,11 +191,7 @@ pub struct Neighbors<P> {
     buckets: Vec<u16>,
     /// Keys of the hash, unknown to anybody outside.
     keys: [u64; 3],
-    parked: Vec<Option<Parked<P>>>,
-    /// Free places in `parked`.
-    room: Vec<u16>,
-    /// Where the next packet is displaced when `parked` is full.
-    hand: usize,
+    parking: Parking<P>,
     /// Packets that need to wait no longer.
     done: VecDeque<(P, Fate)>,
 }
@@ -208,9 +206,7 @@ impl<P> Neighbors<P> {
             queues: Queues::new(capacity),
             buckets: vec![NONE; usize::from(capacity).next_power_of_two()],
             keys,
-            parked: (0..parked).map(|_| None).collect(),
-            room: (0..parked).rev().collect(),
-            hand: 0,
+            parking: Parking::new(parked),
             done: VecDeque::with_capacity(parked.into()),
         }
     }
@@ -256,20 +252,23 @@ impl<P> Neighbors<P> {
         if self.entries.get(usize::from(id.slot)).is_none_or(|entry| entry.generation != id.generation) {
             return Some(packet);
         }
-        let displaced = if self.entry(id.slot).waiting.is_full() {
-            let oldest = self.entry_mut(id.slot).waiting.remove(0);
-            self.unpark(oldest)
-        } else if self.room.is_empty() {
-            let place = self.hand as u16;
-            self.hand = (self.hand + 1) % self.parked.len();
-            self.displace(place)
+        let waiting = &mut self.entries[usize::from(id.slot)].waiting;
+        let displaced = if waiting.is_full() {
+            let oldest = waiting.remove(0);
+            self.parking.take(oldest)
+        } else if let Some((owner, place)) = self.parking.crowded() {
+            self.entry_mut(owner).waiting.retain(|&held| held != place);
+            self.parking.take(place)
         } else {
             None
         };
-        let Some(place) = self.room.pop() else { return Some(packet) };
-        self.parked[usize::from(place)] = Some(Parked { packet, owner: id.slot });
-        let _fits = self.entry_mut(id.slot).waiting.push(place);
-        displaced
+        match self.parking.put(id.slot, packet) {
+            Ok(place) => {
+                let _fits = self.entry_mut(id.slot).waiting.push(place);
+                displaced
+            }
+            Err(packet) => Some(packet),
+        }
     }
 
     /// Takes in what somebody said about himself (RFC 826; requirement 16). The caller has checked that the sender can
@@ -464,24 +463,10 @@ impl<P> Neighbors<P> {
     /// Ends the waiting of an entry's packets.
     fn dismiss(&mut self, slot: u16, fate: impl Fn(P) -> (P, Fate)) {
         for place in core::mem::take(&mut self.entry_mut(slot).waiting) {
-            if let Some(packet) = self.unpark(place) {
+            if let Some(packet) = self.parking.take(place) {
                 self.done.push_back(fate(packet));
             }
         }
-    }
-
-    /// Empties a place that its owner no longer lists.
-    fn unpark(&mut self, place: u16) -> Option<P> {
-        let parked = self.parked[usize::from(place)].take()?;
-        self.room.push(place);
-        Some(parked.packet)
-    }
-
-    /// Empties a place, whoever's it is.
-    fn displace(&mut self, place: u16) -> Option<P> {
-        let owner = self.parked[usize::from(place)].as_ref()?.owner;
-        self.entry_mut(owner).waiting.retain(|&held| held != place);
-        self.unpark(place)
     }
 
     /// A new entry, not asked for yet; where none is free, one that can be spared goes.
@@ -505,14 +490,19 @@ impl<P> Neighbors<P> {
         Some(slot)
     }
 
-    /// The entry that is missed least: failed, or asked in vain for a second, or stale for longest.
+    /// The entry that is missed least: failed, asked in vain for a second, stale for longest, asked in vain for a moment.
     fn spare(&self, now: Instant) -> Option<u16> {
         let scan = |queue| self.queues.iter(queue).take(EVICTION_SCAN);
-        let in_vain = |entry: &Entry| entry.state == State::Incomplete && entry.tries > 1;
+        // The deadline is one RETRY after the last request.
+        let silent = |slot: &u16, tries| {
+            let entry = self.entry(*slot);
+            entry.state == State::Incomplete && entry.tries >= tries && entry.deadline + MOMENT <= now + RETRY
+        };
         self.queues
             .first(queue::FAILED)
-            .or_else(|| scan(queue::ASKING).find(|&slot| in_vain(self.entry(slot))))
+            .or_else(|| scan(queue::ASKING).find(|slot| silent(slot, 2)))
             .or_else(|| scan(queue::IDLE).find(|&slot| self.entry(slot).fresh_until <= now))
+            .or_else(|| scan(queue::ASKING).find(|slot| silent(slot, 1)))
     }
 
     /// Takes an entry out of the table; what waited for it has failed.
