@@ -75,3 +75,12 @@ pub fn udp(source: (Ipv4Address, u16), destination: (Ipv4Address, u16), payload:
     );
     frame
 }
+
+/// The settings of every property test: the same cases in every run, and no files left behind.
+pub fn property() -> proptest::test_runner::Config {
+    proptest::test_runner::Config {
+        rng_seed: proptest::test_runner::RngSeed::Fixed(0x7275_7474_6572),
+        failure_persistence: None,
+        ..Default::default()
+    }
+}
