@@ -170,16 +170,19 @@ impl Builder {
 
     /// The main table. Of several routes for one network the lowest metric wins, and among equals the first.
     fn add_routes(&mut self, config: &Config) {
+        let loopback = &config.interface(InterfaceId::LOOPBACK).addresses;
         let mut best: BTreeMap<(Ipv4Address, u8), &Route> = BTreeMap::new();
         for route in &config.routes {
             let usable = match route.kind {
                 RouteKind::Unicast { interface, .. } => config.interface(interface).up,
                 _ => true,
             };
-            if !usable {
+            let network = route.destination.network();
+            // The local table comes first whole: no route is more specific than 127/8.
+            let hidden = loopback.iter().any(|address| address.cidr.contains_subnet(&network));
+            if !usable || hidden {
                 continue;
             }
-            let network = route.destination.network();
             best.entry((network.address(), network.prefix_len()))
                 .and_modify(|held| {
                     if route.metric < held.metric {
@@ -241,4 +244,206 @@ fn entry_of(route: &Route, config: &Config) -> Entry {
         _ => None,
     };
     Entry { destination, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{PortInfo, interface::InterfaceAddress, route::RouteProtocol};
+    use alloc::vec;
+    use smoltcp::wire::EthernetAddress;
+
+    const ETH0: InterfaceId = InterfaceId(1);
+    const ETH1: InterfaceId = InterfaceId(2);
+
+    fn ip(text: &str) -> Ipv4Address {
+        text.parse().unwrap()
+    }
+
+    fn address(text: &str) -> InterfaceAddress {
+        InterfaceAddress {
+            cidr: text.parse().unwrap(),
+            broadcast: None,
+            scope: Scope::Global,
+            secondary: false,
+        }
+    }
+
+    fn via(destination: &str, interface: InterfaceId, gateway: Option<&str>) -> Route {
+        Route {
+            destination: destination.parse().unwrap(),
+            kind: RouteKind::Unicast { interface, gateway: gateway.map(ip), onlink: false },
+            metric: 0,
+            source: None,
+            scope: if gateway.is_some() { Scope::Global } else { Scope::Link },
+            protocol: RouteProtocol::Boot,
+        }
+    }
+
+    /// eth0 192.168.1.1/24 and eth1 10.0.2.15/24, up, with the default route via 10.0.2.2.
+    fn gateway() -> Config {
+        let port = PortInfo { mac: EthernetAddress([2, 0, 0, 0, 0, 1]), max_mtu: 1500 };
+        let mut config = Config::new(&[port, port]);
+        config.interfaces[1].addresses.push(address("192.168.1.1/24"));
+        config.interfaces[2].addresses.push(address("10.0.2.15/24"));
+        config.routes = vec![
+            via("0.0.0.0/0", ETH1, Some("10.0.2.2")),
+            via("10.0.2.0/24", ETH1, None),
+            via("192.168.1.0/24", ETH0, None),
+        ];
+        config.interfaces[1].up = true;
+        config.interfaces[2].up = true;
+        config
+    }
+
+    fn lookup(config: &Config, destination: &str) -> Destination {
+        Fib::build(config).lookup(ip(destination))
+    }
+
+    fn next_hop(config: &Config, destination: &str) -> NextHop {
+        match lookup(config, destination) {
+            Destination::Unicast(next_hop) => next_hop,
+            other => panic!("{destination}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn says_what_every_kind_of_address_is() {
+        let config = gateway();
+        let local = |interface| Destination::Local { interface };
+        let broadcast = |interface| Destination::Broadcast { interface };
+        for (destination, expected) in [
+            ("192.168.1.1", local(ETH0)),
+            ("10.0.2.15", local(ETH1)),
+            ("127.0.0.1", local(InterfaceId::LOOPBACK)),
+            ("127.99.0.1", local(InterfaceId::LOOPBACK)),
+            ("192.168.1.255", broadcast(Some(ETH0))),
+            ("10.0.2.255", broadcast(Some(ETH1))),
+            ("255.255.255.255", broadcast(None)),
+            ("224.0.0.1", Destination::Multicast),
+            ("239.255.255.250", Destination::Multicast),
+        ] {
+            assert_eq!(lookup(&config, destination), expected, "{destination}");
+        }
+        let on_link = next_hop(&config, "192.168.1.77");
+        assert_eq!((on_link.interface, on_link.gateway, on_link.mtu), (ETH0, None, 1500));
+        let outside = next_hop(&config, "198.51.100.7");
+        assert_eq!((outside.interface, outside.neighbor(ip("198.51.100.7"))), (ETH1, ip("10.0.2.2")));
+    }
+
+    #[test]
+    fn a_network_address_is_a_host_as_on_linux() {
+        assert_eq!(next_hop(&gateway(), "192.168.1.0").interface, ETH0);
+    }
+
+    #[test]
+    fn a_point_to_point_network_has_no_broadcast_address() {
+        let mut config = gateway();
+        config.interfaces[1].addresses[0] = address("192.168.1.0/31");
+        config.routes[2] = via("192.168.1.0/31", ETH0, None);
+        assert_eq!(lookup(&config, "192.168.1.0"), Destination::Local { interface: ETH0 });
+        assert_eq!(next_hop(&config, "192.168.1.1").interface, ETH0);
+    }
+
+    #[test]
+    fn a_broadcast_address_that_was_set_counts_beside_the_computed_one() {
+        let mut config = gateway();
+        config.interfaces[1].addresses[0].broadcast = Some(ip("192.168.1.200"));
+        for destination in ["192.168.1.200", "192.168.1.255"] {
+            assert_eq!(lookup(&config, destination), Destination::Broadcast { interface: Some(ETH0) });
+        }
+    }
+
+    #[test]
+    fn an_interface_that_is_down_has_no_routes_but_keeps_its_addresses() {
+        let mut config = gateway();
+        config.interfaces[2].up = false;
+        assert_eq!(lookup(&config, "198.51.100.7"), Destination::NoRoute);
+        assert_eq!(lookup(&config, "10.0.2.255"), Destination::NoRoute);
+        assert_eq!(lookup(&config, "10.0.2.15"), Destination::Local { interface: ETH1 });
+    }
+
+    #[test]
+    fn of_equal_prefixes_the_lowest_metric_wins() {
+        let mut config = gateway();
+        config.routes.push(Route { metric: 5, ..via("203.0.113.0/24", ETH0, Some("192.168.1.9")) });
+        config.routes.push(Route { metric: 3, ..via("203.0.113.0/24", ETH1, Some("10.0.2.9")) });
+        config.routes.push(Route { metric: 3, ..via("203.0.113.0/24", ETH0, Some("192.168.1.8")) });
+        assert_eq!(next_hop(&config, "203.0.113.1").gateway, Some(ip("10.0.2.9")));
+        config.interfaces[2].up = false;
+        assert_eq!(next_hop(&config, "203.0.113.1").gateway, Some(ip("192.168.1.8")));
+    }
+
+    #[test]
+    fn routes_that_refuse_say_how() {
+        for (kind, expected) in [
+            (RouteKind::Blackhole, Destination::Blackhole),
+            (RouteKind::Unreachable, Destination::Unreachable),
+            (RouteKind::Prohibit, Destination::Prohibit),
+        ] {
+            let mut config = gateway();
+            config.routes.push(Route { kind, ..via("203.0.113.0/24", ETH0, None) });
+            assert_eq!(lookup(&config, "203.0.113.1"), expected);
+        }
+    }
+
+    #[test]
+    fn no_route_hides_an_own_address() {
+        let mut config = gateway();
+        config.routes.push(via("192.168.1.1/32", ETH1, Some("10.0.2.9")));
+        config.routes.push(via("127.1.0.0/16", ETH1, Some("10.0.2.9")));
+        assert_eq!(lookup(&config, "192.168.1.1"), Destination::Local { interface: ETH0 });
+        assert_eq!(lookup(&config, "127.1.0.1"), Destination::Local { interface: InterfaceId::LOOPBACK });
+    }
+
+    #[test]
+    fn picks_the_source_address_that_linux_picks() {
+        let mut config = gateway();
+        config.interfaces[2].addresses.push(address("10.0.3.15/24"));
+        config.interfaces[2]
+            .addresses
+            .push(InterfaceAddress { scope: Scope::Link, ..address("169.254.1.1/16") });
+        config.routes.push(via("203.0.113.0/24", ETH1, Some("10.0.3.1")));
+        config
+            .routes
+            .push(Route { source: Some(ip("192.168.1.1")), ..via("203.0.114.0/24", ETH1, Some("10.0.2.2")) });
+        let fib = Fib::build(&config);
+        for (destination, source) in [
+            ("198.51.100.7", Some("10.0.2.15")),  // in the network of the gateway
+            ("203.0.113.1", Some("10.0.3.15")),   // of another gateway
+            ("203.0.114.1", Some("192.168.1.1")), // as the route says
+            ("192.168.1.77", Some("192.168.1.1")),
+            ("192.168.1.1", Some("192.168.1.1")), // to itself
+            ("224.0.0.1", None),
+        ] {
+            assert_eq!(fib.source_for(ip(destination)), source.map(ip), "{destination}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_the_link_is_no_source_for_what_lies_beyond() {
+        let mut config = gateway();
+        config.interfaces[2].addresses[0].scope = Scope::Link;
+        let fib = Fib::build(&config);
+        assert_eq!(fib.source_for(ip("198.51.100.7")), None);
+        assert_eq!(fib.source_for(ip("10.0.2.2")), Some(ip("10.0.2.15")));
+    }
+
+    #[test]
+    fn the_reverse_path_check_knows_three_kinds_of_strictness() {
+        use ReversePath::{Loose, Off, Strict};
+        let fib = Fib::build(&gateway());
+        for (source, ingress, off, strict, loose) in [
+            ("192.168.1.77", ETH0, true, true, true),
+            ("192.168.1.77", ETH1, true, false, true),
+            ("198.51.100.7", ETH0, true, false, true),
+            ("192.168.1.255", ETH0, true, false, false),
+        ] {
+            let answers = [Off, Strict, Loose].map(|mode| fib.reverse_path(ip(source), ingress, mode));
+            assert_eq!(answers, [off, strict, loose], "{source}");
+        }
+        let mut closed = gateway();
+        closed.routes.remove(0);
+        assert!(!Fib::build(&closed).reverse_path(ip("198.51.100.7"), ETH1, Loose), "no way back");
+    }
 }
