@@ -60,7 +60,7 @@ pub enum Payload {
 
 impl Probe {
     /// The frame, with right checksums.
-    fn frame(&self, to: EthernetAddress) -> Vec<u8> {
+    pub(crate) fn frame(&self, to: EthernetAddress) -> Vec<u8> {
         let (number, header) = match self.payload {
             Payload::Tcp(_) => (protocol::TCP, 20),
             Payload::Udp => (protocol::UDP, 8),

@@ -20,8 +20,6 @@ pub mod interface;
 pub mod outcome;
 pub mod packet;
 mod pipeline;
-#[cfg(test)]
-mod pipeline_tests;
 pub mod router;
 pub mod stage;
 pub mod table;

@@ -3,128 +3,33 @@
 //! This is the slow path: it decides, and changes nothing while it does. [`crate::dispatch`] carries the decision
 //! out, and leaves behind in the flow what [`crate::fastpath`] repeats for the packets that follow.
 
+mod decision;
+#[cfg(test)]
+mod tests;
+mod translation;
+
+pub(crate) use decision::{Answer, Arrival, Decision, FlowPart, Found, Refusal, Way};
+
 use crate::{
-    config::rules::{Hook, NatTo, RejectWith, Rule, TableName, Target},
-    headers::{Headers, Transport},
+    config::rules::{Hook, TableName},
+    headers::Headers,
     interface::InterfaceId,
     outcome::DropReason,
     router::Router,
     stage::{
         filter::{self, Candidate, FlowState, FlowView, Ruling, Trail},
         icmp::IcmpError,
-        ipv4, nat,
+        ipv4,
         track::{self, Tracked},
-        translate,
     },
     table::{
         connections::Draft,
         fib::{Destination, NextHop},
-        flow::{Direction, FlowId, Tick, Tuple, status},
-        mapping::Endpoint,
+        flow::{Direction, FlowId, Tuple, status},
     },
     trace::Trace,
 };
-use smoltcp::{time::Instant, wire::Ipv4Address};
-
-/// A packet at the start of its way.
-pub(crate) struct Arrival<'a> {
-    /// Where it came in; `None`: the router itself sends it.
-    pub ingress: Option<InterfaceId>,
-    /// Whether its frame was for everybody or a group.
-    pub link_broadcast: bool,
-    /// The frame.
-    pub frame: &'a [u8],
-    /// Its headers.
-    pub headers: &'a Headers,
-    /// Now.
-    pub now: Instant,
-    /// Its tuple, where it has one, and the live flow that has that tuple: looked up once for the whole way.
-    pub tuple: Option<Tuple>,
-    pub found: Found,
-    /// Whether the router made it to answer a packet that it refused: RELATED by definition.
-    pub answer: bool,
-    /// Whether deciding may use up what a `limit` match counts; not for an imagined packet.
-    pub effects: bool,
-}
-
-/// The live flow that has a packet's tuple.
-pub(crate) type Found = Option<(FlowId, Direction)>;
-
-/// What is to become of a packet. Nothing has happened yet.
-pub(crate) struct Decision {
-    pub way: Result<Way, Refusal>,
-    pub flow: FlowPart,
-    /// Rules of the filter that count it.
-    pub filtered: Trail,
-    /// Rules of the nat table that count it.
-    pub translated: Trail,
-}
-
-/// Where a packet goes.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Way {
-    /// Out of an interface.
-    Forward(NextHop, Ipv4Address),
-    /// To everybody on the link of an interface.
-    Broadcast(InterfaceId),
-    /// To the router's own sockets.
-    Deliver,
-}
-
-/// Why a packet ends here, and what its sender is told.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) struct Refusal {
-    pub reason: DropReason,
-    pub answer: Answer,
-}
-
-/// What the sender of a refused packet is told.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub(crate) enum Answer {
-    Nothing,
-    Icmp(IcmpError),
-    TcpReset,
-}
-
-/// What a packet means for the flow table.
-#[derive(Clone, Debug)]
-pub(crate) enum FlowPart {
-    None,
-    Existing {
-        id: FlowId,
-        direction: Direction,
-        tcp: crate::stage::tcp::TcpState,
-    },
-    New(Draft),
-    /// An ICMP error that runs in this direction of a flow.
-    Error {
-        id: FlowId,
-        direction: Direction,
-    },
-    /// The flow left by another interface than before: it ends, and the packet is decided anew.
-    Moved {
-        id: FlowId,
-    },
-}
-
-impl Decision {
-    /// Whether the packet's flow has to end, and the packet to be decided anew.
-    pub fn is_moved(&self) -> bool {
-        matches!(self.flow, FlowPart::Moved { .. })
-    }
-}
-
-impl From<DropReason> for Refusal {
-    fn from(reason: DropReason) -> Self {
-        Self { reason, answer: Answer::Nothing }
-    }
-}
-
-impl Refusal {
-    fn icmp(reason: DropReason, error: IcmpError) -> Self {
-        Self { reason, answer: Answer::Icmp(error) }
-    }
-}
+use smoltcp::wire::Ipv4Address;
 
 impl Router {
     /// Decides what becomes of a packet.
@@ -229,91 +134,6 @@ impl Router {
             }
             _ => trace.station(format_args!("flow        {name}")),
         }
-    }
-
-    /// nat PREROUTING, or OUTPUT for what the router itself sends.
-    fn translate_destination<T: Trace>(
-        &self,
-        arrival: &Arrival<'_>,
-        decision: &mut Decision,
-        seen: &mut Headers,
-        random: &mut dyn rand_core::Rng,
-        trace: &mut T,
-    ) {
-        match &mut decision.flow {
-            FlowPart::Existing { id, direction, .. } => {
-                let leaving = self.connections.flows.get(*id).translated(*direction);
-                seen.set_destination(leaving.destination, leaving.destination_port);
-            }
-            FlowPart::Error { id, direction } => {
-                let flow = self.connections.flows.get(*id);
-                seen.destination = translate::error_addresses(arrival.headers, flow, *direction).1;
-            }
-            FlowPart::New(draft) => {
-                let hook = if arrival.ingress.is_some() { Hook::Prerouting } else { Hook::Output };
-                let candidate = self.candidate(arrival, seen, None, Some(new_view(draft)));
-                let nat = &self.config.tables.nat;
-                let ruling = filter::evaluate(
-                    nat,
-                    TableName::Nat,
-                    hook,
-                    &candidate,
-                    arrival.effects,
-                    &mut decision.translated,
-                    trace,
-                );
-                let to = match ruling {
-                    Ruling::Translate(rule) => self.new_destination(arrival, draft, rule, random),
-                    _ => self.hairpin(arrival, draft),
-                };
-                if let Some(to) = to {
-                    draft.translate_destination(to);
-                    seen.set_destination(to.address, to.port);
-                    trace.station(format_args!(
-                        "destination {} -> {}:{}",
-                        draft.original.destination, to.address, to.port
-                    ));
-                }
-            }
-            FlowPart::None | FlowPart::Moved { .. } => {}
-        }
-    }
-
-    fn new_destination(
-        &self,
-        arrival: &Arrival<'_>,
-        draft: &Draft,
-        rule: &Rule,
-        random: &mut dyn rand_core::Rng,
-    ) -> Option<Endpoint> {
-        match rule.target.as_ref()? {
-            Target::Dnat(to) => Some(nat::destination(draft, to, random)),
-            Target::Redirect { ports, random: how } => {
-                let to = NatTo { addresses: None, ports: *ports, random: *how, persistent: false };
-                let address = match arrival.ingress {
-                    Some(ingress) => self.primary_address(ingress)?,
-                    None => Ipv4Address::LOCALHOST,
-                };
-                Some(Endpoint { address, ..nat::destination(draft, &to, random) })
-            }
-            _ => None,
-        }
-    }
-
-    /// An inner host that speaks to the outer endpoint of another one reaches it (RFC 4787 REQ-9, RFC 5382 REQ-8).
-    fn hairpin(&self, arrival: &Arrival<'_>, draft: &Draft) -> Option<Endpoint> {
-        let ingress = arrival.ingress?;
-        let Destination::Local { interface } = self.fib.lookup(draft.original.destination) else {
-            return None;
-        };
-        if interface == ingress
-            || self.reserved.contains(draft.original.protocol, draft.original.destination_port)
-        {
-            return None;
-        }
-        let outer = Endpoint { address: draft.original.destination, port: draft.original.destination_port };
-        let mapping = self.connections.mappings.find_outer(draft.original.protocol, outer)?;
-        Some(self.connections.mappings.get(mapping).inner)
     }
 
     /// The routing decision.
@@ -440,121 +260,10 @@ impl Router {
             {
                 Ruling::Accept | Ruling::Translate(_) => {}
                 Ruling::Drop(reason) => return Err(reason.into()),
-                Ruling::Reject(with) => return Err(rejection(with)),
+                Ruling::Reject(with) => return Err(decision::rejection(with)),
             }
         }
         Ok(())
-    }
-
-    /// nat POSTROUTING (INPUT for what stays here), and the guard that lets nothing leave untranslated.
-    fn translate_source<T: Trace>(
-        &self,
-        arrival: &Arrival<'_>,
-        decision: &mut Decision,
-        seen: &Headers,
-        way: Way,
-        random: &mut dyn rand_core::Rng,
-        trace: &mut T,
-    ) -> Result<(), Refusal> {
-        let (hook, egress) = match way {
-            Way::Forward(hop, _) => (Hook::Postrouting, Some(hop.interface)),
-            Way::Broadcast(interface) => (Hook::Postrouting, Some(interface)),
-            Way::Deliver => (Hook::Input, None),
-        };
-        let nat = &self.config.tables.nat;
-        let draft = match &mut decision.flow {
-            FlowPart::New(draft) => draft,
-            FlowPart::Existing { .. } | FlowPart::Error { .. } => return Ok(()),
-            FlowPart::None | FlowPart::Moved { .. } if arrival.ingress.is_none() => return Ok(()),
-            FlowPart::None | FlowPart::Moved { .. } => {
-                // Without a flow nothing is translated, so where a rule would translate nothing may leave.
-                let candidate = self.candidate(arrival, seen, egress, None);
-                let mut unseen = Trail::default();
-                let ruling = filter::evaluate(
-                    nat,
-                    TableName::Nat,
-                    hook,
-                    &candidate,
-                    false,
-                    &mut unseen,
-                    &mut crate::trace::Silent,
-                );
-                return match (way, ruling) {
-                    (Way::Forward(..), Ruling::Translate(_)) => Err(DropReason::NatUntracked.into()),
-                    _ => Ok(()),
-                };
-            }
-        };
-        let mut candidate = self.candidate(arrival, seen, egress, Some(new_view(draft)));
-        if hook == Hook::Postrouting {
-            candidate.ingress = None;
-        }
-        let trail = &mut decision.translated;
-        let ruling = filter::evaluate(nat, TableName::Nat, hook, &candidate, arrival.effects, trail, trace);
-        let choice = self.choice(arrival.now);
-        let chosen = match (ruling, way) {
-            (Ruling::Translate(rule), _) => match &rule.target {
-                Some(Target::Snat(to)) => {
-                    let outer = nat::source_address(draft, to);
-                    Some(choice.source(draft, outer, to.ports, to.random, random)?)
-                }
-                Some(Target::Masquerade { ports, random: how }) => {
-                    let outer = match way {
-                        Way::Forward(hop, _) => hop.source,
-                        _ => egress.and_then(|interface| self.primary_address(interface)),
-                    };
-                    draft.status |= status::MASQUERADED;
-                    let outer = outer.ok_or(DropReason::PortsExhausted)?;
-                    Some(choice.source(draft, outer, *ports, *how, random)?)
-                }
-                _ => None,
-            },
-            // A packet that turned round here must not be answered past us: it leaves with the address it was
-            // sent to (RFC 4787 REQ-9).
-            (_, Way::Forward(hop, _))
-                if draft.status & status::DESTINATION_NAT != 0
-                    && arrival.ingress == Some(hop.interface)
-                    && self.fib.is_local(draft.original.destination) =>
-            {
-                Some(choice.source(draft, draft.original.destination, None, None, random)?)
-            }
-            _ => None,
-        };
-        if let Some(to) = chosen {
-            draft.translate_source(to);
-        } else {
-            let own = Endpoint { address: draft.leaving.source, port: draft.leaving.source_port };
-            if !choice.is_free(draft, own) {
-                let to = choice.distinct_source(draft, random)?;
-                draft.translate_source(to);
-                draft.reserve = false;
-            }
-        }
-        if draft.status & status::SOURCE_NAT != 0 {
-            draft.outside = egress.unwrap_or(InterfaceId::LOOPBACK);
-            trace.station(format_args!(
-                "source      {}:{} -> {}:{}",
-                draft.original.source,
-                draft.original.source_port,
-                draft.leaving.source,
-                draft.leaving.source_port
-            ));
-        }
-        Ok(())
-    }
-
-    /// What a choice of ports depends on.
-    fn choice(&self, now: Instant) -> nat::Choice<'_> {
-        nat::Choice {
-            connections: &self.connections,
-            reserved: &self.reserved,
-            dynamic_range: self.config.sysctl.local_port_range,
-            now: Tick::at(now),
-        }
-    }
-
-    fn primary_address(&self, interface: InterfaceId) -> Option<Ipv4Address> {
-        self.config.interface(interface).addresses.first().map(|address| address.cidr.address())
     }
 
     fn candidate<'a>(
@@ -619,32 +328,4 @@ fn new_view(draft: &Draft) -> FlowView {
 
 fn endpoints(tuple: &Tuple) -> (Ipv4Address, u16, Ipv4Address, u16) {
     (tuple.source, tuple.source_port, tuple.destination, tuple.destination_port)
-}
-
-/// What `REJECT --reject-with` says.
-fn rejection(with: RejectWith) -> Refusal {
-    let error = match with {
-        RejectWith::NetUnreachable => IcmpError::NetUnreachable,
-        RejectWith::HostUnreachable => IcmpError::HostUnreachable,
-        RejectWith::ProtocolUnreachable => IcmpError::ProtocolUnreachable,
-        RejectWith::PortUnreachable => IcmpError::PortUnreachable,
-        RejectWith::NetProhibited => IcmpError::NetProhibited,
-        RejectWith::HostProhibited => IcmpError::HostProhibited,
-        RejectWith::AdminProhibited => IcmpError::AdminProhibited,
-        RejectWith::TcpReset => {
-            return Refusal { reason: DropReason::FirewallReject, answer: Answer::TcpReset };
-        }
-    };
-    Refusal::icmp(DropReason::FirewallReject, error)
-}
-
-impl Headers {
-    /// Gives the headers another destination, as DNAT does; the bytes of the packet are not touched.
-    fn set_destination(&mut self, address: Ipv4Address, port: u16) {
-        self.destination = address;
-        match &mut self.transport {
-            Transport::Tcp { destination, .. } | Transport::Udp { destination, .. } => *destination = port,
-            _ => {}
-        }
-    }
 }

@@ -156,3 +156,140 @@ pub fn source_address(draft: &Draft, to: &NatTo) -> Ipv4Address {
         Ipv4Address::from_bits(first.to_bits().wrapping_add(spread % count))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        stage::tcp::TcpState,
+        table::flow::{FlowId, Tuple},
+        test_support::random,
+    };
+
+    const OUTER: Ipv4Address = Ipv4Address::new(203, 0, 113, 1);
+
+    struct Nat {
+        connections: Connections,
+        reserved: ReservedPorts,
+        rng: crate::test_support::TestRandom,
+    }
+
+    fn nat() -> Nat {
+        Nat {
+            connections: Connections::new(1024, &mut random()),
+            reserved: ReservedPorts::default(),
+            rng: random(),
+        }
+    }
+
+    /// The draft of a flow from 192.168.1.`host`:`port` to 198.51.100.`server`:53.
+    fn draft(protocol: u8, host: u8, port: u16, server: u8) -> Draft {
+        let tuple = Tuple {
+            source: Ipv4Address::new(192, 168, 1, host),
+            destination: Ipv4Address::new(198, 51, 100, server),
+            source_port: port,
+            destination_port: 53,
+            protocol,
+        };
+        Draft::plain(tuple, TcpState::SynSent)
+    }
+
+    impl Nat {
+        fn choose(&mut self, draft: &Draft, ports: Option<PortRange>) -> Result<u16, DropReason> {
+            let choice = Choice {
+                connections: &self.connections,
+                reserved: &self.reserved,
+                dynamic_range: (32768, 60999),
+                now: Tick::default(),
+            };
+            choice.source(draft, OUTER, ports, None, &mut self.rng).map(|endpoint| endpoint.port)
+        }
+
+        /// Chooses and begins the flow.
+        fn begin(&mut self, mut draft: Draft, ports: Option<PortRange>) -> Result<(u16, FlowId), DropReason> {
+            let port = self.choose(&draft, ports)?;
+            draft.translate_source(Endpoint { address: OUTER, port });
+            self.connections.begin(&draft, Tick::default(), 100).map(|id| (port, id))
+        }
+    }
+
+    const UDP: u8 = protocol::UDP;
+    const TCP: u8 = protocol::TCP;
+
+    #[test]
+    fn one_inner_endpoint_has_one_outer_port_for_all_destinations() {
+        let mut nat = nat();
+        nat.begin(draft(UDP, 9, 5000, 1), None).unwrap();
+        let (first, _) = nat.begin(draft(UDP, 2, 5000, 1), None).unwrap();
+        assert_ne!(first, 5000, "taken by the other host");
+        for server in 2..20 {
+            assert_eq!(nat.begin(draft(UDP, 2, 5000, server), None).unwrap().0, first);
+        }
+    }
+
+    #[test]
+    fn the_mapping_ends_with_its_last_flow() {
+        let mut nat = nat();
+        let (_, id) = nat.begin(draft(UDP, 9, 5000, 1), None).unwrap();
+        assert_ne!(nat.choose(&draft(UDP, 2, 5000, 2), None), Ok(5000));
+        nat.connections.end(id);
+        assert_eq!(nat.choose(&draft(UDP, 2, 5000, 2), None), Ok(5000));
+    }
+
+    #[test]
+    fn a_taken_port_is_replaced_by_a_random_one_of_its_own_class() {
+        let mut nat = nat();
+        nat.begin(draft(UDP, 9, 5000, 1), None).unwrap();
+        nat.begin(draft(UDP, 9, 123, 1), None).unwrap();
+        let ports: alloc::vec::Vec<u16> =
+            (10..30).map(|host| nat.begin(draft(UDP, host, 5000, 1), None).unwrap().0).collect();
+        assert!(ports.iter().all(|port| (32768..=60999).contains(port)), "{ports:?}");
+        assert!(ports.windows(2).any(|pair| pair[1] != pair[0].wrapping_add(1)), "sequential: {ports:?}");
+        let low = nat.begin(draft(UDP, 2, 123, 1), None).unwrap().0;
+        assert!((1..=511).contains(&low), "{low}");
+    }
+
+    #[test]
+    fn ports_of_port_forwards_are_not_handed_out() {
+        let mut nat = nat();
+        nat.reserved.reserve(UDP, PortRange { first: 40000, last: 40009 });
+        assert_ne!(nat.choose(&draft(UDP, 2, 40000, 1), None), Ok(40000));
+        let range = PortRange { first: 40000, last: 40010 };
+        assert_eq!(nat.choose(&draft(UDP, 2, 5000, 1), Some(range)), Ok(40010));
+    }
+
+    #[test]
+    fn every_port_of_a_small_range_is_found_and_then_it_is_exhausted() {
+        let mut nat = nat();
+        let range = Some(PortRange { first: 7000, last: 7099 });
+        let mut ports: alloc::vec::Vec<u16> =
+            (0..100).map(|host| nat.begin(draft(UDP, host, 5000, 1), range).unwrap().0).collect();
+        ports.sort_unstable();
+        assert!(ports.into_iter().eq(7000..=7099));
+        assert_eq!(nat.choose(&draft(UDP, 200, 5000, 1), range), Err(DropReason::PortsExhausted));
+    }
+
+    #[test]
+    fn tcp_shares_a_port_between_destinations_and_udp_does_not() {
+        let mut nat = nat();
+        let range = Some(PortRange { first: 7000, last: 7000 });
+        for number in [TCP, UDP] {
+            nat.begin(draft(number, 2, 5000, 1), range).unwrap();
+        }
+        assert_eq!(nat.begin(draft(TCP, 3, 5000, 2), range).unwrap().0, 7000);
+        assert_eq!(nat.choose(&draft(TCP, 4, 5000, 2), range), Err(DropReason::PortsExhausted));
+        assert_eq!(nat.choose(&draft(UDP, 3, 5000, 2), range), Err(DropReason::PortsExhausted));
+    }
+
+    #[test]
+    fn query_identifiers_of_two_hosts_never_collide() {
+        let mut nat = nat();
+        let mut echo = draft(protocol::ICMP, 2, 77, 1);
+        echo.original.destination_port = 8;
+        echo.leaving = echo.original;
+        assert_eq!(nat.begin(echo.clone(), None).unwrap().0, 77);
+        echo.original.source = Ipv4Address::new(192, 168, 1, 3);
+        echo.leaving = echo.original;
+        assert_ne!(nat.begin(echo, None).unwrap().0, 77);
+    }
+}

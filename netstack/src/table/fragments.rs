@@ -130,3 +130,88 @@ impl Fragments {
         self.datagrams.iter().map(|datagram| datagram.expires).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{headers::ETHERNET_HEADER, stage::fragment::pieces, test_support::udp_frame};
+
+    /// The fragments of one datagram, first to last.
+    fn fragments(identification: u16) -> Vec<(Packet, Headers)> {
+        let mut whole = udp_frame(1400);
+        whole[18..20].copy_from_slice(&identification.to_be_bytes());
+        whole[24..26].fill(0);
+        let sum = !crate::wire::checksum::sum(&whole[14..34]);
+        whole[24..26].copy_from_slice(&sum.to_be_bytes());
+        let headers = Headers::parse(&whole, ETHERNET_HEADER).unwrap();
+        pieces(&whole, &headers, 576)
+            .map(|piece| {
+                let mut packet = Packet::with_capacity(1514);
+                assert!(piece.write(&whole, &headers, &mut packet));
+                let headers = Headers::parse(packet.bytes(), ETHERNET_HEADER).unwrap();
+                (packet, headers)
+            })
+            .collect()
+    }
+
+    const NOW: Instant = Instant::from_micros_const(1_000_000);
+
+    #[test]
+    fn what_comes_before_the_first_fragment_waits_for_it() {
+        let mut table = Fragments::default();
+        let mut parts = fragments(1);
+        let (last, middle) = (parts.remove(2), parts.remove(1));
+        assert!(matches!(table.admit(last.0, last.1, NOW), Admission::Held));
+        assert!(matches!(table.admit(middle.0, middle.1, NOW), Admission::Held));
+        let (packet, headers) = parts.remove(0);
+        let Admission::Release(_, headers, waiting) = table.admit(packet, headers, NOW) else { panic!() };
+        assert_eq!(headers.source_port(), Some(5000));
+        assert_eq!(waiting.len(), 2);
+    }
+
+    #[test]
+    fn what_comes_after_the_first_fragment_has_its_ports() {
+        let mut table = Fragments::default();
+        let mut parts = fragments(1).into_iter();
+        let (packet, headers) = parts.next().unwrap();
+        assert!(matches!(table.admit(packet, headers, NOW), Admission::Release(..)));
+        let (packet, headers) = parts.next().unwrap();
+        let Admission::Pass(_, headers) = table.admit(packet, headers, NOW) else { panic!() };
+        assert_eq!((headers.source_port(), headers.fragment), (Some(5000), Fragment::Later));
+    }
+
+    #[test]
+    fn a_flood_of_later_fragments_is_refused_and_forgotten_in_time() {
+        let mut table = Fragments::default();
+        let refused = (0..1000_u16)
+            .filter(|&identification| {
+                let (packet, headers) = fragments(identification).remove(1);
+                matches!(table.admit(packet, headers, NOW), Admission::Refused(_, DropReason::FragmentsFull))
+            })
+            .count();
+        assert_eq!(refused, 1000 - WAITING);
+        let mut freed = 0;
+        while let Some(waiting) = table.expire(NOW + LIFETIME) {
+            freed += waiting.len();
+        }
+        assert_eq!(freed, WAITING);
+        assert_eq!(table.poll_at(), None);
+    }
+
+    #[test]
+    fn a_second_first_fragment_cannot_change_the_ports() {
+        let mut table = Fragments::default();
+        let (packet, headers) = fragments(1).remove(0);
+        assert!(matches!(table.admit(packet, headers, NOW), Admission::Release(..)));
+        let (packet, mut headers) = fragments(1).remove(0);
+        headers.transport = Transport::Udp { source: 1, destination: 22, checksummed: true };
+        assert!(matches!(table.admit(packet, headers, NOW), Admission::Refused(..)));
+    }
+
+    #[test]
+    fn a_fragment_over_the_tcp_flags_is_refused() {
+        let (packet, mut headers) = fragments(1).remove(1);
+        (headers.protocol, headers.fragment_offset) = (6, 8);
+        assert!(matches!(Fragments::default().admit(packet, headers, NOW), Admission::Refused(..)));
+    }
+}

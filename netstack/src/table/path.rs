@@ -112,3 +112,39 @@ impl Paths {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::rules::{ChainId, Rule, TableName};
+
+    fn rule(place: u16) -> CounterRef {
+        CounterRef { table: TableName::Filter, chain: ChainId(1), rule: Some(place) }
+    }
+
+    #[test]
+    fn one_way_has_one_id_and_its_counts_reach_all_of_its_rules() {
+        let mut tables = Tables::default();
+        tables.filter.chains[1].rules = alloc::vec![Rule::default(), Rule::default()];
+        let mut paths = Paths::default();
+        let both = paths.intern(&[rule(0), rule(1)]).unwrap();
+        let second = paths.intern(&[rule(1)]).unwrap();
+        assert_eq!(paths.intern(&[rule(0), rule(1)]), Some(both));
+        paths.count(both, 100);
+        paths.count(both, 100);
+        paths.count(second, 7);
+        paths.fold(&tables);
+        paths.fold(&tables);
+        let counted = |place: usize| tables.filter.chains[1].rules[place].counters.get();
+        assert_eq!((counted(0), counted(1)), ((2, 200), (3, 207)));
+    }
+
+    #[test]
+    fn too_many_ways_are_refused_and_forgotten_together() {
+        let mut paths = Paths::default();
+        let known = (0..2000).filter(|&place| paths.intern(&[rule(place)]).is_some()).count();
+        assert_eq!(known, PATHS - 1, "the empty one is there already");
+        paths.clear();
+        assert!(paths.intern(&[rule(1999)]).is_some());
+    }
+}

@@ -5,17 +5,18 @@ use crate::{
         Change, Config, PortInfo,
         interface::{InterfaceAddress, Scope},
         route::{Route, RouteKind, RouteProtocol, StaticNeighbor},
-        rules::{Hook, InterfacePattern, Negatable, Rule, Target},
+        rules::{Hook, InterfacePattern, Negatable, Policy, Rule, Target},
     },
     exchange::Exchange,
     explain::{Payload, Probe},
-    headers::{ETHERNET_HEADER, Headers},
+    headers::{ETHERNET_HEADER, Headers, tcp_flag},
     interface::{InterfaceId, InterfaceName, PortId},
     outcome::{DropReason, Outcome},
     packet::Packet,
     router::{Context, Limits, Router},
     table::mapping::Endpoint,
     test_support::{TestRandom, mac, random, udp, udp_frame},
+    wire::checksum,
 };
 use alloc::vec::Vec;
 use smoltcp::{
@@ -230,4 +231,135 @@ fn explain_walks_the_real_pipeline_and_leaves_nothing_behind() {
     }
     assert!(gateway.router.connections().flows.is_empty());
     assert!(gateway.sent().is_empty());
+}
+
+/// An ICMP error of this type and code from `from` to `to` that quotes the IP packet of `about`.
+fn icmp_error(from: Ipv4Address, to: Ipv4Address, kind: u8, code: u8, about: &[u8]) -> Vec<u8> {
+    let probe = Probe {
+        ingress: None,
+        source: Endpoint { address: from, port: 0 },
+        destination: Endpoint { address: to, port: 0 },
+        payload: Payload::Icmp { kind, code, identifier: 0 },
+        ttl: 64,
+        length: (28 + about.len() - ETHERNET_HEADER) as u16,
+        dont_fragment: false,
+        mac: mac(12),
+    };
+    let mut frame = probe.frame(mac(11));
+    frame[42..].copy_from_slice(&about[ETHERNET_HEADER..]);
+    frame[36..38].fill(0);
+    let sum = !checksum::sum(&frame[34..]);
+    frame[36..38].copy_from_slice(&sum.to_be_bytes());
+    frame
+}
+
+#[test]
+fn an_icmp_error_from_outside_reaches_the_inner_host_about_its_own_packet() {
+    let mut gateway = Gateway::masquerading();
+    let inner = udp_frame(10);
+    gateway.receive(LAN, &udp((Ipv4Address::new(192, 168, 1, 9), 5000), (SERVER, 53), 10));
+    gateway.receive(LAN, &inner);
+    let outer = gateway.sent().remove(1).1;
+    assert_ne!(outer[34..36], inner[34..36], "the port had to change");
+    let hop = Ipv4Address::new(203, 0, 113, 10);
+    gateway.receive(WAN, &icmp_error(hop, OUTER, 11, 0, &outer));
+    let (port, headers, error) = gateway.sent_one();
+    assert_eq!((port, headers.source, headers.destination), (PortId(0), hop, INNER));
+    assert_eq!(checksum::sum(&error[34..]), 0xffff, "checksum of the error");
+    let quoted = &error[42..];
+    assert_eq!(checksum::sum(&quoted[..20]), 0xffff, "checksum of the quoted header");
+    assert_eq!(quoted[12..], inner[26..], "addresses, ports and checksum as the inner host sent them");
+}
+
+#[test]
+fn an_icmp_error_from_inside_shows_the_outer_address_only() {
+    let mut gateway = Gateway::masquerading();
+    gateway.receive(LAN, &udp_frame(10));
+    let answer = udp((SERVER, 53), (OUTER, 5000), 10);
+    gateway.receive(WAN, &answer);
+    let arrived = gateway.sent().remove(1).1;
+    gateway.receive(LAN, &icmp_error(INNER, SERVER, 3, 3, &arrived));
+    let (port, headers, error) = gateway.sent_one();
+    assert_eq!((port, headers.source, headers.destination), (PortId(1), OUTER, SERVER));
+    assert_eq!(error[42 + 16..42 + 28 + 10], answer[30..42 + 10], "the quote is what the server sent");
+    assert_eq!(checksum::sum(&error[34..]), 0xffff);
+}
+
+#[test]
+fn an_icmp_error_about_nothing_that_was_sent_does_not_reach_the_inner_host() {
+    let mut gateway = Gateway::masquerading();
+    let never_sent = udp((OUTER, 6000), (SERVER, 53), 10);
+    gateway.receive(WAN, &icmp_error(SERVER, OUTER, 3, 3, &never_sent));
+    assert!(gateway.sent().is_empty());
+}
+
+#[test]
+fn a_late_reset_never_leaves_with_an_inner_source() {
+    let mut gateway = Gateway::masquerading();
+    let probe = Probe {
+        ingress: Some(LAN),
+        source: Endpoint { address: INNER, port: 5000 },
+        destination: Endpoint { address: SERVER, port: 80 },
+        payload: Payload::Tcp(tcp_flag::RST | tcp_flag::ACK),
+        ttl: 64,
+        length: 40,
+        dont_fragment: false,
+        mac: mac(2),
+    };
+    assert_eq!(gateway.receive(LAN, &probe.frame(mac(1))), Outcome::Dropped(DropReason::NatUntracked));
+    assert!(gateway.sent().is_empty());
+}
+
+#[test]
+fn a_masqueraded_flow_begins_anew_when_its_way_out_changes() {
+    let mut gateway = Gateway::masquerading();
+    gateway.receive(LAN, &udp_frame(10));
+    let other = Ipv4Address::new(203, 0, 113, 2);
+    let replaced = gateway.router.edit(|config| {
+        config.interfaces[usize::from(WAN.0)].addresses[0].cidr = Ipv4Cidr::new(other, 24);
+        Ok(Change::ALL)
+    });
+    assert_eq!(replaced, Ok(()));
+    assert!(gateway.router.connections().flows.is_empty());
+    gateway.sent();
+    gateway.receive(LAN, &udp_frame(10));
+    assert_eq!(gateway.sent_one().1.source, other);
+}
+
+#[test]
+fn an_inner_host_reaches_another_by_its_outer_endpoint() {
+    let mut gateway = Gateway::masquerading();
+    let other = Ipv4Address::new(192, 168, 1, 3);
+    let neighbors = gateway.router.edit(|config| {
+        config.neighbors.push(neighbor(LAN, other, 3));
+        Ok(Change { neighbors: true, ..Change::NONE })
+    });
+    assert_eq!(neighbors, Ok(()));
+    gateway.receive(LAN, &udp((other, 6000), (SERVER, 53), 10));
+    gateway.sent();
+    gateway.receive(LAN, &udp((INNER, 5000), (OUTER, 6000), 10));
+    let (port, headers, frame) = gateway.sent_one();
+    assert_eq!((port, headers.source, headers.destination), (PortId(0), OUTER, other));
+    assert_eq!(frame[34..], udp((OUTER, 5000), (other, 6000), 10)[34..]);
+    gateway.receive(LAN, &udp((other, 6000), (OUTER, 5000), 10));
+    let (_, headers, _) = gateway.sent_one();
+    assert_eq!((headers.source, headers.destination), (OUTER, INNER));
+}
+
+#[test]
+fn a_rule_change_is_felt_by_the_next_packet_of_an_old_flow() {
+    let mut gateway = Gateway::masquerading();
+    for _ in 0..3 {
+        gateway.receive(LAN, &udp_frame(10));
+        gateway.receive(WAN, &udp((SERVER, 53), (OUTER, 5000), 10));
+    }
+    assert!(gateway.router.statistics().fast > 0);
+    let changed = gateway.router.edit(|config| {
+        let forward = config.tables.filter.builtin(Hook::Forward).unwrap();
+        let chain = &mut config.tables.filter.chains[usize::from(forward.0)];
+        chain.builtin.as_mut().unwrap().policy = Policy::Drop;
+        Ok(Change { rules: true, ..Change::NONE })
+    });
+    assert_eq!(changed, Ok(()));
+    assert_eq!(gateway.receive(LAN, &udp_frame(10)), Outcome::Dropped(DropReason::FirewallPolicy));
 }

@@ -1,0 +1,231 @@
+//! The two stations where the nat table is asked: destinations before the route is looked up, sources after it.
+
+use super::{Arrival, Decision, FlowPart, Refusal, Way, new_view};
+use crate::{
+    config::rules::{Hook, NatTo, Rule, TableName, Target},
+    headers::{Headers, Transport},
+    interface::InterfaceId,
+    outcome::DropReason,
+    router::Router,
+    stage::{
+        filter::{self, Ruling, Trail},
+        nat, translate,
+    },
+    table::{
+        connections::Draft,
+        fib::Destination,
+        flow::{Tick, status},
+        mapping::Endpoint,
+    },
+    trace::Trace,
+};
+use smoltcp::{time::Instant, wire::Ipv4Address};
+
+impl Router {
+    /// nat PREROUTING, or OUTPUT for what the router itself sends.
+    pub(super) fn translate_destination<T: Trace>(
+        &self,
+        arrival: &Arrival<'_>,
+        decision: &mut Decision,
+        seen: &mut Headers,
+        random: &mut dyn rand_core::Rng,
+        trace: &mut T,
+    ) {
+        match &mut decision.flow {
+            FlowPart::Existing { id, direction, .. } => {
+                let leaving = self.connections.flows.get(*id).translated(*direction);
+                seen.set_destination(leaving.destination, leaving.destination_port);
+            }
+            FlowPart::Error { id, direction } => {
+                let flow = self.connections.flows.get(*id);
+                seen.destination = translate::error_addresses(arrival.headers, flow, *direction).1;
+            }
+            FlowPart::New(draft) => {
+                let hook = if arrival.ingress.is_some() { Hook::Prerouting } else { Hook::Output };
+                let candidate = self.candidate(arrival, seen, None, Some(new_view(draft)));
+                let nat = &self.config.tables.nat;
+                let ruling = filter::evaluate(
+                    nat,
+                    TableName::Nat,
+                    hook,
+                    &candidate,
+                    arrival.effects,
+                    &mut decision.translated,
+                    trace,
+                );
+                let to = match ruling {
+                    Ruling::Translate(rule) => self.new_destination(arrival, draft, rule, random),
+                    _ => self.hairpin(arrival, draft),
+                };
+                if let Some(to) = to {
+                    draft.translate_destination(to);
+                    seen.set_destination(to.address, to.port);
+                    trace.station(format_args!(
+                        "destination {} -> {}:{}",
+                        draft.original.destination, to.address, to.port
+                    ));
+                }
+            }
+            FlowPart::None | FlowPart::Moved { .. } => {}
+        }
+    }
+
+    fn new_destination(
+        &self,
+        arrival: &Arrival<'_>,
+        draft: &Draft,
+        rule: &Rule,
+        random: &mut dyn rand_core::Rng,
+    ) -> Option<Endpoint> {
+        match rule.target.as_ref()? {
+            Target::Dnat(to) => Some(nat::destination(draft, to, random)),
+            Target::Redirect { ports, random: how } => {
+                let to = NatTo { addresses: None, ports: *ports, random: *how, persistent: false };
+                let address = match arrival.ingress {
+                    Some(ingress) => self.primary_address(ingress)?,
+                    None => Ipv4Address::LOCALHOST,
+                };
+                Some(Endpoint { address, ..nat::destination(draft, &to, random) })
+            }
+            _ => None,
+        }
+    }
+
+    /// An inner host that speaks to the outer endpoint of another one reaches it (RFC 4787 REQ-9, RFC 5382 REQ-8).
+    fn hairpin(&self, arrival: &Arrival<'_>, draft: &Draft) -> Option<Endpoint> {
+        let ingress = arrival.ingress?;
+        let Destination::Local { interface } = self.fib.lookup(draft.original.destination) else {
+            return None;
+        };
+        if interface == ingress
+            || self.reserved.contains(draft.original.protocol, draft.original.destination_port)
+        {
+            return None;
+        }
+        let outer = Endpoint { address: draft.original.destination, port: draft.original.destination_port };
+        let mapping = self.connections.mappings.find_outer(draft.original.protocol, outer)?;
+        Some(self.connections.mappings.get(mapping).inner)
+    }
+
+    /// nat POSTROUTING (INPUT for what stays here), and the guard that lets nothing leave untranslated.
+    pub(super) fn translate_source<T: Trace>(
+        &self,
+        arrival: &Arrival<'_>,
+        decision: &mut Decision,
+        seen: &Headers,
+        way: Way,
+        random: &mut dyn rand_core::Rng,
+        trace: &mut T,
+    ) -> Result<(), Refusal> {
+        let (hook, egress) = match way {
+            Way::Forward(hop, _) => (Hook::Postrouting, Some(hop.interface)),
+            Way::Broadcast(interface) => (Hook::Postrouting, Some(interface)),
+            Way::Deliver => (Hook::Input, None),
+        };
+        let nat = &self.config.tables.nat;
+        let draft = match &mut decision.flow {
+            FlowPart::New(draft) => draft,
+            FlowPart::Existing { .. } | FlowPart::Error { .. } => return Ok(()),
+            FlowPart::None | FlowPart::Moved { .. } if arrival.ingress.is_none() => return Ok(()),
+            FlowPart::None | FlowPart::Moved { .. } => {
+                // Without a flow nothing is translated, so where a rule would translate nothing may leave.
+                let candidate = self.candidate(arrival, seen, egress, None);
+                let mut unseen = Trail::default();
+                let ruling = filter::evaluate(
+                    nat,
+                    TableName::Nat,
+                    hook,
+                    &candidate,
+                    false,
+                    &mut unseen,
+                    &mut crate::trace::Silent,
+                );
+                return match (way, ruling) {
+                    (Way::Forward(..), Ruling::Translate(_)) => Err(DropReason::NatUntracked.into()),
+                    _ => Ok(()),
+                };
+            }
+        };
+        let mut candidate = self.candidate(arrival, seen, egress, Some(new_view(draft)));
+        if hook == Hook::Postrouting {
+            candidate.ingress = None;
+        }
+        let trail = &mut decision.translated;
+        let ruling = filter::evaluate(nat, TableName::Nat, hook, &candidate, arrival.effects, trail, trace);
+        let choice = self.choice(arrival.now);
+        let chosen = match (ruling, way) {
+            (Ruling::Translate(rule), _) => match &rule.target {
+                Some(Target::Snat(to)) => {
+                    let outer = nat::source_address(draft, to);
+                    Some(choice.source(draft, outer, to.ports, to.random, random)?)
+                }
+                Some(Target::Masquerade { ports, random: how }) => {
+                    let outer = match way {
+                        Way::Forward(hop, _) => hop.source,
+                        _ => egress.and_then(|interface| self.primary_address(interface)),
+                    };
+                    draft.status |= status::MASQUERADED;
+                    let outer = outer.ok_or(DropReason::PortsExhausted)?;
+                    Some(choice.source(draft, outer, *ports, *how, random)?)
+                }
+                _ => None,
+            },
+            // A packet that turned round here must not be answered past us: it leaves with the address it was
+            // sent to (RFC 4787 REQ-9).
+            (_, Way::Forward(hop, _))
+                if draft.status & status::DESTINATION_NAT != 0
+                    && arrival.ingress == Some(hop.interface)
+                    && self.fib.is_local(draft.original.destination) =>
+            {
+                Some(choice.source(draft, draft.original.destination, None, None, random)?)
+            }
+            _ => None,
+        };
+        if let Some(to) = chosen {
+            draft.translate_source(to);
+        } else {
+            let own = Endpoint { address: draft.leaving.source, port: draft.leaving.source_port };
+            if !choice.is_free(draft, own) {
+                let to = choice.distinct_source(draft, random)?;
+                draft.translate_source(to);
+                draft.reserve = false;
+            }
+        }
+        if draft.status & status::SOURCE_NAT != 0 {
+            draft.outside = egress.unwrap_or(InterfaceId::LOOPBACK);
+            trace.station(format_args!(
+                "source      {}:{} -> {}:{}",
+                draft.original.source,
+                draft.original.source_port,
+                draft.leaving.source,
+                draft.leaving.source_port
+            ));
+        }
+        Ok(())
+    }
+
+    /// What a choice of ports depends on.
+    fn choice(&self, now: Instant) -> nat::Choice<'_> {
+        nat::Choice {
+            connections: &self.connections,
+            reserved: &self.reserved,
+            dynamic_range: self.config.sysctl.local_port_range,
+            now: Tick::at(now),
+        }
+    }
+
+    fn primary_address(&self, interface: InterfaceId) -> Option<Ipv4Address> {
+        self.config.interface(interface).addresses.first().map(|address| address.cidr.address())
+    }
+}
+
+impl Headers {
+    /// Gives the headers another destination, as DNAT does; the bytes of the packet are not touched.
+    fn set_destination(&mut self, address: Ipv4Address, port: u16) {
+        self.destination = address;
+        match &mut self.transport {
+            Transport::Tcp { destination, .. } | Transport::Udp { destination, .. } => *destination = port,
+            _ => {}
+        }
+    }
+}
