@@ -1,31 +1,50 @@
 //! The Internet checksum: the whole sum, and its incremental update (RFC 1071, RFC 1624).
 //!
-//! Own code instead of smoltcp's, which needs 1.6 times the instructions over a full segment.
+//! Own code instead of smoltcp's, which needs three times the instructions over a full segment.
 
 /// The ones' complement sum of `bytes`, folded to 16 bits and not complemented. A block that carries its own
 /// right checksum sums to `0xffff`.
+///
+/// It adds eight bytes at a time in the machine's own order: the sum does not depend on it (RFC 1071 2 (B)).
+#[inline]
 pub fn sum(bytes: &[u8]) -> u16 {
-    fold(sum_wide(bytes))
-}
-
-/// The sum of the words of `bytes`, not yet folded, in network order.
-fn sum_wide(bytes: &[u8]) -> u64 {
+    let (words, mut rest) = bytes.as_chunks::<8>();
     let mut total = 0u64;
-    let mut chunks = bytes.chunks_exact(4);
-    for chunk in &mut chunks {
-        total += u64::from(u32::from_be_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]));
+    for word in words {
+        total = add(total, u64::from_ne_bytes(*word));
     }
-    let rest = chunks.remainder();
-    let mut last = [0; 4];
-    last[..rest.len()].copy_from_slice(rest);
-    total + u64::from(u32::from_be_bytes(last))
+    if let Some((half, after)) = rest.split_first_chunk::<4>() {
+        total = add(total, u32::from_ne_bytes(*half).into());
+        rest = after;
+    }
+    if let Some((quarter, after)) = rest.split_first_chunk::<2>() {
+        total = add(total, u16::from_ne_bytes(*quarter).into());
+        rest = after;
+    }
+    if let [last] = rest {
+        total = add(total, u16::from_ne_bytes([*last, 0]).into());
+    }
+    u16::from_be(fold(total))
 }
 
-fn fold(mut total: u64) -> u16 {
-    while total >> 16 != 0 {
-        total = (total & 0xffff) + (total >> 16);
-    }
-    total as u16
+/// Adds with the carry brought round.
+#[inline]
+fn add(total: u64, word: u64) -> u64 {
+    let (total, carry) = total.overflowing_add(word);
+    total + u64::from(carry)
+}
+
+#[inline]
+fn fold(total: u64) -> u16 {
+    let total = (total >> 32) + (total & 0xffff_ffff);
+    let total = (total >> 32) + (total & 0xffff_ffff);
+    fold_half(total as u32)
+}
+
+#[inline]
+fn fold_half(total: u32) -> u16 {
+    let total = (total >> 16) + (total & 0xffff);
+    ((total >> 16) + (total & 0xffff)) as u16
 }
 
 /// A change of some bytes that a checksum covers, folded: the sum of ~m + m' over the words m that change.
@@ -40,19 +59,19 @@ impl Delta {
     #[inline]
     #[must_use]
     pub fn word(self, old: u16, new: u16) -> Self {
-        Self(fold(u64::from(self.0) + u64::from(!old) + u64::from(new)))
+        Self(fold_half(u32::from(self.0) + u32::from(!old) + u32::from(new)))
     }
 
     /// An address changes from `old` to `new`.
     #[inline]
     #[must_use]
     pub fn address(self, old: u32, new: u32) -> Self {
-        Self(fold(
-            u64::from(self.0)
-                + u64::from(!old >> 16)
-                + u64::from(!old & 0xffff)
-                + u64::from(new >> 16)
-                + u64::from(new & 0xffff),
+        Self(fold_half(
+            u32::from(self.0)
+                + u32::from(!old >> 16)
+                + u32::from(!old & 0xffff)
+                + u32::from(new >> 16)
+                + u32::from(new & 0xffff),
         ))
     }
 
@@ -67,20 +86,22 @@ impl Delta {
     #[inline]
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self(fold(u64::from(self.0) + u64::from(other.0)))
+        Self(fold_half(u32::from(self.0) + u32::from(other.0)))
     }
 
     /// The checksum field after the change (RFC 1624 equation 3: HC' = ~(~HC + ~m + m')).
     #[inline]
     #[must_use]
     pub fn apply(self, checksum: u16) -> u16 {
-        !fold(u64::from(!checksum) + u64::from(self.0))
+        !fold_half(u32::from(!checksum) + u32::from(self.0))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_support::property;
+    use proptest::prelude::*;
 
     /// The IPv4 header of RFC 1071's commonly worked example; its checksum is 0xb861.
     const HEADER: [u8; 20] = [
@@ -98,12 +119,65 @@ mod tests {
         assert_eq!(sum(&[0x12, 0x34, 0x56]), 0x1234 + 0x5600);
     }
 
+    /// RFC 1071 4.1, word by word.
+    fn naive(bytes: &[u8]) -> u16 {
+        let mut total = 0u32;
+        for pair in bytes.chunks(2) {
+            total += u32::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
+            total = (total & 0xffff) + (total >> 16);
+        }
+        total as u16
+    }
+
     #[test]
-    fn an_update_equals_a_recomputation() {
-        let mut header = HEADER;
-        header[12..16].copy_from_slice(&[10, 0, 2, 15]);
-        header[10..12].copy_from_slice(&[0, 0]);
-        let delta = Delta::NONE.address(0xc0a8_0001, 0x0a00_020f);
-        assert_eq!(delta.apply(0xb861), !sum(&header));
+    fn the_largest_packet_of_all_ones_sums_right() {
+        let bytes = alloc::vec![0xff; 65_536];
+        for length in 65_520..=65_536 {
+            assert_eq!(sum(&bytes[..length]), naive(&bytes[..length]), "{length}");
+        }
+        assert_eq!(sum(&[]), 0);
+    }
+
+    proptest! {
+        #![proptest_config(property())]
+
+        #[test]
+        fn equals_the_sum_word_by_word(bytes in prop::collection::vec(any::<u8>(), 0..200), start in 0..8usize) {
+            let bytes = &bytes[start.min(bytes.len())..];
+            prop_assert_eq!(sum(bytes), naive(bytes));
+        }
+
+        #[test]
+        fn an_update_equals_a_recomputation(
+            mut bytes in prop::collection::vec(any::<u8>(), 20..60),
+            word in any::<u16>(),
+            address in any::<u32>(),
+        ) {
+            bytes[0] |= 0x40; // as the version sees to it, a header is never all zero
+            bytes[10..12].fill(0);
+            let before = !sum(&bytes);
+            let old = (u16::from_be_bytes([bytes[8], bytes[9]]), u32::from_be_bytes(bytes[12..16].try_into().unwrap()));
+            let delta = Delta::NONE.word(old.0, word).and(Delta::NONE.address(old.1, address));
+            bytes[8..10].copy_from_slice(&word.to_be_bytes());
+            bytes[12..16].copy_from_slice(&address.to_be_bytes());
+            prop_assert_eq!(delta.apply(before), !sum(&bytes));
+            prop_assert_eq!(delta.inverse().apply(delta.apply(before)), before);
+        }
+
+        /// RFC 1624 4: a checksum that came wrong must leave wrong.
+        #[test]
+        fn an_update_never_makes_a_wrong_checksum_right(
+            mut bytes in prop::collection::vec(any::<u8>(), 20..60),
+            address in any::<u32>(),
+            error in 1..=0xfffeu16,
+        ) {
+            bytes[0] |= 0x40;
+            bytes[10..12].fill(0);
+            let wrong = !sum(&bytes) ^ error;
+            prop_assume!(wrong != 0xffff, "the other way to write zero");
+            let old = u32::from_be_bytes(bytes[12..16].try_into().unwrap());
+            bytes[12..16].copy_from_slice(&address.to_be_bytes());
+            prop_assert_ne!(Delta::NONE.address(old, address).apply(wrong), !sum(&bytes));
+        }
     }
 }
