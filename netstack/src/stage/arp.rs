@@ -83,7 +83,6 @@ pub fn decide(interface: &Interface, arp: &Arp) -> Decision {
     if arp.sender_mac == interface.mac {
         return Decision::Ignore(DropReason::ArpIgnored);
     }
-    // RFC 5227 2.1.1: while we probe, somebody else's probe for the same address is a conflict too; answering it says so.
     if own(arp.sender) {
         return Decision::Conflict;
     }
@@ -144,4 +143,160 @@ fn build(
     ethernet.emit(&mut frame);
     arp.emit(&mut ArpPacket::new_unchecked(frame.payload_mut()));
     Some(packet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::{
+            PortInfo,
+            interface::{InterfaceAddress, Scope},
+        },
+        interface::PortId,
+    };
+    use alloc::vec::Vec;
+
+    const OUR_MAC: EthernetAddress = EthernetAddress([0x52, 0x54, 0, 0, 0, 1]);
+    const OUR: Ipv4Address = Ipv4Address::new(192, 168, 1, 1);
+    const PEER_MAC: EthernetAddress = EthernetAddress([0x52, 0x54, 0, 0, 0, 2]);
+    const PEER: Ipv4Address = Ipv4Address::new(192, 168, 1, 2);
+
+    /// `arping -c 1 192.168.1.1` from 192.168.1.2, as tcpdump shows it.
+    const REQUEST: [u8; 42] = [
+        0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x52, 0x54, 0, 0, 0, 2, 0x08, 0x06, // Ethernet
+        0, 1, 0x08, 0x00, 6, 4, 0, 1, // Ethernet, IPv4, request
+        0x52, 0x54, 0, 0, 0, 2, 192, 168, 1, 2, // sender
+        0, 0, 0, 0, 0, 0, 192, 168, 1, 1, // target
+    ];
+    const OPERATION: usize = 21;
+    const SENDER_MAC: usize = 22;
+    const SENDER: usize = 28;
+    const TARGET: usize = 38;
+
+    fn interface() -> Interface {
+        let mut interface = Interface::ethernet(PortId(0), &PortInfo { mac: OUR_MAC, max_mtu: 1500 });
+        interface.up = true;
+        interface.addresses.push(InterfaceAddress {
+            cidr: "192.168.1.1/24".parse().unwrap(),
+            broadcast: None,
+            scope: Scope::Global,
+            secondary: false,
+        });
+        interface
+    }
+
+    fn changed(at: usize, bytes: &[u8]) -> [u8; 42] {
+        let mut frame = REQUEST;
+        frame[at..at + bytes.len()].copy_from_slice(bytes);
+        frame
+    }
+
+    fn decision(frame: &[u8]) -> Result<Decision, DropReason> {
+        parse(frame, ETHERNET_HEADER).map(|arp| decide(&interface(), &arp))
+    }
+
+    #[test]
+    fn a_request_for_our_address_is_answered_and_teaches_the_sender() {
+        assert_eq!(decision(&REQUEST), Ok(Decision::Answer { learn: Some(ClaimKind::Request) }));
+    }
+
+    #[test]
+    fn the_answer_goes_to_the_sender_alone_and_every_byte_of_it_is_written() {
+        let mut dirty = Packet::with_capacity(64);
+        dirty.storage_mut().fill(0xa5);
+        let mut exchange = Exchange::new(1, 64);
+        let clean = exchange.allocate().unwrap();
+        drop(clean);
+        exchange.recycle(dirty);
+        let packet = reply(&mut exchange, OUR_MAC, &parse(&REQUEST, ETHERNET_HEADER).unwrap()).unwrap();
+        let expected: Vec<u8> = [
+            &PEER_MAC.0[..],
+            &OUR_MAC.0,
+            &[0x08, 0x06, 0, 1, 0x08, 0x00, 6, 4, 0, 2],
+            &OUR_MAC.0,
+            &OUR.octets(),
+            &PEER_MAC.0,
+            &PEER.octets(),
+        ]
+        .concat();
+        assert_eq!(packet.bytes(), expected);
+    }
+
+    #[test]
+    fn our_own_request_is_what_another_stack_would_send() {
+        let mut exchange = Exchange::new(1, 64);
+        let packet = request(&mut exchange, PEER_MAC, PEER, OUR, None).unwrap();
+        assert_eq!(packet.bytes(), REQUEST);
+        exchange.recycle(packet);
+        let unicast = request(&mut exchange, PEER_MAC, PEER, OUR, Some(OUR_MAC)).unwrap();
+        assert_eq!(unicast.bytes()[..6], OUR_MAC.0);
+    }
+
+    #[test]
+    fn a_probe_is_answered_and_teaches_nothing() {
+        let probe = changed(SENDER, &[0; 4]);
+        assert_eq!(decision(&probe), Ok(Decision::Answer { learn: None }));
+    }
+
+    #[test]
+    fn a_stranger_to_our_networks_is_answered_but_gets_no_entry() {
+        let stranger = changed(SENDER, &[203, 0, 113, 9]);
+        assert_eq!(decision(&stranger), Ok(Decision::Answer { learn: Some(ClaimKind::Other) }));
+    }
+
+    #[test]
+    fn what_is_for_somebody_else_only_updates() {
+        let elsewhere = changed(TARGET, &[192, 168, 1, 77]);
+        assert_eq!(decision(&elsewhere), Ok(Decision::Learn(ClaimKind::Other)));
+        let gratuitous = changed(TARGET, &PEER.octets());
+        assert_eq!(decision(&gratuitous), Ok(Decision::Learn(ClaimKind::Other)));
+    }
+
+    #[test]
+    fn only_a_reply_sent_to_us_alone_can_confirm() {
+        let mut reply = changed(OPERATION, &[2]);
+        assert_eq!(decision(&reply), Ok(Decision::Learn(ClaimKind::Other)));
+        reply[..6].copy_from_slice(&OUR_MAC.0);
+        assert_eq!(decision(&reply), Ok(Decision::Learn(ClaimKind::Reply)));
+    }
+
+    #[test]
+    fn somebody_who_has_our_address_is_a_conflict() {
+        assert_eq!(decision(&changed(SENDER, &OUR.octets())), Ok(Decision::Conflict));
+    }
+
+    #[test]
+    fn our_own_frames_that_come_back_are_ignored() {
+        let mut own = changed(SENDER, &OUR.octets());
+        own[SENDER_MAC..SENDER_MAC + 6].copy_from_slice(&OUR_MAC.0);
+        assert_eq!(decision(&own), Ok(Decision::Ignore(DropReason::ArpIgnored)));
+    }
+
+    #[test]
+    fn impossible_senders_and_other_protocols_are_refused() {
+        for (at, bytes) in [
+            (SENDER_MAC, &[0xff; 6][..]),
+            (SENDER_MAC, &[0x01, 0x00, 0x5e, 0, 0, 1]),
+            (SENDER_MAC, &[0; 6]),
+            (SENDER, &[127, 0, 0, 1]),
+            (SENDER, &[224, 0, 0, 1]),
+            (SENDER, &[255; 4]),
+            (SENDER, &[0, 0, 0, 7]),
+            (OPERATION, &[3]),
+            (14, &[0, 6]),       // another hardware
+            (16, &[0x86, 0xdd]), // another protocol
+            (18, &[8]),          // another length of MAC address
+            (19, &[16]),         // another length of IP address
+        ] {
+            assert_eq!(decision(&changed(at, bytes)), Err(DropReason::ArpMalformed), "{at} {bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_cut_off_is_refused() {
+        for length in 0..REQUEST.len() {
+            assert_eq!(decision(&REQUEST[..length]), Err(DropReason::ArpMalformed), "{length}");
+        }
+    }
 }

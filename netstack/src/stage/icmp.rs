@@ -229,3 +229,190 @@ pub fn reset(exchange: &mut Exchange, headers: &Headers, link_broadcast: bool) -
     tcp.fill_checksum(&IpAddress::Ipv4(headers.destination), &IpAddress::Ipv4(headers.source));
     Some(packet)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{headers::protocol, test_support::udp_frame};
+    use alloc::vec::Vec;
+
+    const ROUTER: Ipv4Address = Ipv4Address::new(192, 168, 1, 1);
+
+    fn parse(frame: &[u8]) -> Headers {
+        Headers::parse(frame, ETHERNET_HEADER).unwrap()
+    }
+
+    /// An exchange whose one buffer is dirty.
+    fn exchange() -> Exchange {
+        let mut exchange = Exchange::new(1, 1514);
+        let mut packet = exchange.allocate().unwrap();
+        packet.storage_mut().fill(0xa5);
+        exchange.recycle(packet);
+        exchange
+    }
+
+    fn error_about(frame: &[u8], error: IcmpError) -> Vec<u8> {
+        let mut errors = IcmpErrors::new(1);
+        errors.build(&mut exchange(), frame, &parse(frame), error, ROUTER).unwrap().bytes().to_vec()
+    }
+
+    #[test]
+    fn an_error_is_a_whole_packet_that_quotes_the_one_it_is_about() {
+        let frame = udp_frame(100);
+        let error = error_about(&frame, IcmpError::TtlExceeded);
+        assert_eq!(error[..14], [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x08, 0x00]);
+        let headers = parse(&error);
+        assert_eq!((headers.source, headers.destination), (ROUTER, parse(&frame).source));
+        assert_eq!((headers.ttl, headers.tos, headers.dont_fragment), (64, 0xc0, false));
+        assert_eq!(headers.icmp(), Some((11, 0)));
+        assert_eq!(checksum::sum(&error[34..]), 0xffff);
+        assert_eq!(error[38..42], [0; 4], "unused");
+        assert_eq!(error[42..], frame[14..]);
+    }
+
+    #[test]
+    fn a_long_packet_is_quoted_as_far_as_576_bytes_go() {
+        let frame = udp_frame(1400);
+        let error = error_about(&frame, IcmpError::NetUnreachable);
+        assert_eq!(parse(&error).total_length, 576);
+        assert_eq!(error[42..], frame[14..14 + 548]);
+    }
+
+    #[test]
+    fn each_error_has_its_type_its_code_and_its_parameter() {
+        let frame = udp_frame(0);
+        for (error, expected) in [
+            (IcmpError::NetUnreachable, [3, 0, 0, 0, 0, 0]),
+            (IcmpError::HostUnreachable, [3, 1, 0, 0, 0, 0]),
+            (IcmpError::ProtocolUnreachable, [3, 2, 0, 0, 0, 0]),
+            (IcmpError::PortUnreachable, [3, 3, 0, 0, 0, 0]),
+            (IcmpError::FragmentationNeeded { mtu: 1400 }, [3, 4, 0, 0, 0x05, 0x78]),
+            (IcmpError::NetProhibited, [3, 9, 0, 0, 0, 0]),
+            (IcmpError::HostProhibited, [3, 10, 0, 0, 0, 0]),
+            (IcmpError::AdminProhibited, [3, 13, 0, 0, 0, 0]),
+            (IcmpError::ReassemblyTimeExceeded, [11, 1, 0, 0, 0, 0]),
+            (IcmpError::ParameterProblem { pointer: 20 }, [12, 0, 20, 0, 0, 0]),
+        ] {
+            let made = error_about(&frame, error);
+            assert_eq!([made[34], made[35], made[38], made[39], made[40], made[41]], expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_said_where_rfc_1812_forbids_it() {
+        let good = parse(&udp_frame(8));
+        let with = |change: &dyn Fn(&mut Headers)| {
+            let mut headers = good.clone();
+            change(&mut headers);
+            may_report(&headers, false)
+        };
+        assert!(may_report(&good, false));
+        assert!(with(&|headers| headers.fragment = Fragment::First));
+        assert!(
+            with(&|headers| headers.transport = Transport::IcmpQuery { kind: 8, code: 0, identifier: 1 })
+        );
+        assert!(!may_report(&good, true), "the frame was a broadcast");
+        assert!(!with(&|headers| headers.fragment = Fragment::Later));
+        assert!(!with(&|headers| headers.transport = Transport::IcmpError { kind: 3, code: 3 }));
+        assert!(!with(&|headers| headers.transport = Transport::IcmpOther { kind: 40, code: 0 }));
+        for destination in [[255; 4], [224, 0, 0, 5]] {
+            assert!(!with(&|headers| headers.destination = destination.into()), "{destination:?}");
+        }
+        for source in [[0, 0, 0, 0], [0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [240, 0, 0, 1], [255; 4]] {
+            assert!(!with(&|headers| headers.source = source.into()), "{source:?}");
+        }
+    }
+
+    /// How many of so many errors in a row are let through.
+    fn admitted(
+        errors: &mut IcmpErrors,
+        error: IcmpError,
+        destinations: impl Iterator<Item = u32>,
+        at: i64,
+    ) -> usize {
+        destinations
+            .filter(|&one| {
+                errors.admit(error, Ipv4Address::from_bits(0x0a00_0000 + one), 1000, Instant::from_secs(at))
+            })
+            .count()
+    }
+
+    #[test]
+    fn one_destination_gets_six_at_once_and_then_one_each_second() {
+        let mut errors = IcmpErrors::new(7);
+        let same = || core::iter::repeat_n(1, 20);
+        assert_eq!(admitted(&mut errors, IcmpError::TtlExceeded, same(), 100), 6);
+        assert_eq!(admitted(&mut errors, IcmpError::TtlExceeded, same(), 101), 1);
+        assert_eq!(
+            admitted(&mut errors, IcmpError::TtlExceeded, 2..3, 101),
+            1,
+            "another one has its own limit"
+        );
+    }
+
+    #[test]
+    fn all_destinations_together_get_fifty_at_once() {
+        let mut errors = IcmpErrors::new(7);
+        assert_eq!(admitted(&mut errors, IcmpError::TtlExceeded, 0..200, 100), 50);
+    }
+
+    #[test]
+    fn path_mtu_discovery_is_never_held_back() {
+        let mut errors = IcmpErrors::new(7);
+        let needed = IcmpError::FragmentationNeeded { mtu: 1400 };
+        assert_eq!(admitted(&mut errors, needed, core::iter::repeat_n(1, 200), 100), 200);
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_none_for_one_destination() {
+        let mut errors = IcmpErrors::new(7);
+        let address = Ipv4Address::new(10, 0, 0, 1);
+        let now = Instant::from_secs(1);
+        assert_eq!((0..40).filter(|_| errors.admit(IcmpError::TtlExceeded, address, 0, now)).count(), 40);
+    }
+
+    /// A TCP segment with so many bytes of payload.
+    fn segment(flags: u8, payload: u16) -> Headers {
+        let mut headers = parse(&udp_frame(0));
+        headers.protocol = protocol::TCP;
+        headers.total_length = 40 + payload;
+        headers.transport = Transport::Tcp {
+            source: 40_000,
+            destination: 80,
+            flags,
+            sequence: 0xffff_fff0,
+            acknowledgment: 0x1234_5678,
+            window: 1000,
+            header_length: 20,
+        };
+        headers
+    }
+
+    /// Flags, sequence and acknowledgment number of the reset.
+    fn reset_for(headers: &Headers) -> Option<(u8, u32, u32)> {
+        let packet = reset(&mut exchange(), headers, false)?;
+        let made = parse(packet.bytes());
+        assert_eq!((made.source, made.destination), (headers.destination, headers.source));
+        let mut pseudo_header = [0; 12];
+        pseudo_header[..8].copy_from_slice(&packet.bytes()[26..34]);
+        (pseudo_header[9], pseudo_header[11]) = (protocol::TCP, 20);
+        assert_eq!(checksum::sum(&[&pseudo_header, &packet.bytes()[34..]].concat()), 0xffff);
+        match made.transport {
+            Transport::Tcp { source: 80, destination: 40_000, flags, sequence, acknowledgment, .. } => {
+                Some((flags, sequence, acknowledgment))
+            }
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_reset_has_the_numbers_that_the_sender_will_believe() {
+        use tcp_flag::{ACK, FIN, PSH, RST, SYN};
+        assert_eq!(reset_for(&segment(SYN, 0)), Some((RST | ACK, 0, 0xffff_fff1)));
+        assert_eq!(reset_for(&segment(ACK | PSH, 100)), Some((RST, 0x1234_5678, 0)));
+        assert_eq!(reset_for(&segment(FIN, 0x20)), Some((RST | ACK, 0, 0x11)), "the numbers wrap");
+        assert_eq!(reset_for(&segment(RST, 0)), None);
+        assert_eq!(reset_for(&Headers { fragment: Fragment::Later, ..segment(ACK, 0) }), None);
+        assert_eq!(reset_for(&parse(&udp_frame(0))), None);
+    }
+}
