@@ -183,6 +183,18 @@ impl Image {
     }
 }
 
+/// The code of the image, where return addresses point to.
+#[cfg(target_os = "none")]
+pub fn text() -> Range {
+    image().text
+}
+
+/// The stack.
+#[cfg(target_os = "none")]
+pub fn stack() -> Range {
+    image().stack
+}
+
 /// Where the linker put the parts of the image.
 #[cfg(target_os = "none")]
 pub fn image() -> Image {

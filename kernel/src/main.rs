@@ -1,37 +1,209 @@
-//! The machine below the router.
+//! The machine below the router: it is started here, and then runs the one event loop.
+//!
+//! One turn of the loop takes a burst from each card through the router, serves the console, and kicks each card once.
+//! When nothing happens, the processor spins for a moment, switches interrupts on, looks again, and halts.
 #![no_std]
 #![no_main]
 
-boot::main!(start);
+extern crate alloc;
 
-fn start(info: boot::BootInfo) -> ! {
-    use core::fmt::Write;
-    struct Port;
-    impl Write for Port {
-        fn write_str(&mut self, s: &str) -> core::fmt::Result {
-            for byte in s.bytes() {
-                // SAFETY: the first serial port.
-                unsafe { core::arch::asm!("out dx, al", in("dx") 0x3f8u16, in("al") byte) };
-            }
-            Ok(())
-        }
-    }
-    let _ = writeln!(
-        Port,
-        "hello {:?} {} {:?} {:?} {:x?}\r",
-        &*info.memory,
-        info.memory_total >> 20,
-        info.command_line,
-        info.module,
-        info.rsdp
-    );
-    loop {
-        // SAFETY: halts.
-        unsafe { core::arch::asm!("cli; hlt") };
-    }
+mod apic;
+mod card;
+mod clock;
+mod devices;
+mod discovery;
+mod entropy;
+mod exception;
+mod heap;
+mod interrupt;
+mod logger;
+mod panic;
+mod pci;
+mod platform;
+mod power;
+mod serial;
+mod startup;
+mod tables;
+mod virtio;
+
+use alloc::vec::Vec;
+use card::Card;
+use chacha20::ChaCha20Rng;
+use core::hint;
+use netstack::{
+    command::Console,
+    exchange::Exchange,
+    interface::PortId,
+    router::{Context, Router},
+};
+use platform::Machine;
+use smoltcp::time::{Duration, Instant};
+
+boot::main!(startup::start);
+
+/// Network cards that a machine can have; more are left alone.
+const MOST_CARDS: usize = 8;
+/// Frames taken from one card before the next one has its turn.
+const BURST: usize = 64;
+/// Bytes taken from the console in one turn.
+const CONSOLE_INPUT: usize = 64;
+/// Transmitter loads given to the console in one turn: each byte may cost the host a system call.
+const CONSOLE_LOADS: usize = 4;
+/// Log lines are not shown while that much output waits.
+const CONSOLE_BACKLOG: usize = 8 << 10;
+/// How long the loop spins before it halts.
+const SPIN: Duration = Duration::from_micros(20);
+/// How often is looked at what makes no interrupt.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// Everything that the event loop works on.
+struct Kernel {
+    router: Router,
+    console: Console,
+    exchange: Exchange,
+    cards: Vec<Card>,
+    random: ChaCha20Rng,
+    machine: Machine,
+    /// Whether the serial port interrupts when its transmitter has room.
+    awaiting_room: bool,
 }
 
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
+impl Kernel {
+    fn run(mut self) -> ! {
+        loop {
+            let now = clock::now();
+            let mut busy = self.receive(now);
+            busy |= self.read_console(now);
+            self.poll(now);
+            self.transmit();
+            busy |= self.write_console();
+            self.machine.end_if_asked(!self.console.output().is_empty(), now);
+            if !busy && !self.machine.is_ending() {
+                self.rest();
+            }
+        }
+    }
+
+    /// A burst from each card through the router. Says whether there was any.
+    fn receive(&mut self, now: Instant) -> bool {
+        let mut busy = false;
+        for (number, card) in self.cards.iter_mut().enumerate() {
+            let Some(queues) = card.queues() else { continue };
+            queues.reclaim(&mut self.exchange);
+            for _ in 0..BURST {
+                let Some(packet) = queues.receive(&mut self.exchange) else { break };
+                busy = true;
+                let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
+                self.router.receive(cx, PortId(number as u8), packet);
+            }
+            queues.refill(&mut self.exchange);
+        }
+        busy
+    }
+
+    fn read_console(&mut self, now: Instant) -> bool {
+        let mut bytes = heapless::Vec::<u8, CONSOLE_INPUT>::new();
+        bytes.extend(core::iter::from_fn(serial::receive).take(CONSOLE_INPUT));
+        if bytes.is_empty() {
+            return false;
+        }
+        let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
+        self.console.input(&bytes, &mut self.router, &mut self.machine, cx);
+        true
+    }
+
+    /// What time asks for.
+    fn poll(&mut self, now: Instant) {
+        let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
+        self.router.poll(cx);
+        self.console.poll(&mut self.router, &mut self.machine, cx);
+        for card in &mut self.cards {
+            card.tend(&mut self.exchange, now);
+        }
+        while self.console.output().len() < CONSOLE_BACKLOG
+            && logger::show_next(|line| self.console.message(line))
+        {}
+    }
+
+    /// Puts what the router sends into the cards' rings and tells each card once.
+    fn transmit(&mut self) {
+        while let Some((port, packet)) = self.exchange.take_outgoing() {
+            match self.cards.get_mut(usize::from(port.0)).and_then(Card::queues) {
+                Some(queues) => {
+                    if !queues.transmit(packet, &mut self.exchange) {
+                        self.router.count_egress_drop(port);
+                    }
+                }
+                None => self.exchange.recycle(packet),
+            }
+        }
+        for queues in self.cards.iter_mut().filter_map(Card::queues) {
+            queues.flush();
+        }
+    }
+
+    /// Gives the transmitter what it takes. Says whether it may take more at once.
+    fn write_console(&mut self) -> bool {
+        let output = self.console.output();
+        for _ in 0..CONSOLE_LOADS {
+            if output.is_empty() || serial::send(core::iter::from_fn(|| output.pop_front())) == 0 {
+                return false;
+            }
+        }
+        !output.is_empty()
+    }
+
+    /// Nothing happened: spins, and halts where still nothing happens.
+    fn rest(&mut self) {
+        let spin_until = clock::now() + SPIN;
+        while clock::now() < spin_until {
+            if self.has_received() {
+                return;
+            }
+            hint::spin_loop();
+        }
+        self.set_interrupts(true);
+        let until = self.next_event();
+        let now = clock::now();
+        if !self.has_received() && until.is_none_or(|until| until > now) {
+            apic::set_timer(until.map(|until| (until - now).total_micros()));
+            interrupt::wait();
+        }
+        self.set_interrupts(false);
+        let taken = interrupt::take();
+        for (number, card) in self.cards.iter_mut().enumerate() {
+            let before = card.carrier();
+            card.after_interrupt(taken, &mut self.exchange, now);
+            if card.carrier() != before {
+                self.router.set_carrier(PortId(number as u8), card.carrier());
+            }
+        }
+    }
+
+    fn has_received(&mut self) -> bool {
+        self.cards.iter_mut().filter_map(Card::queues).any(|queues| queues.has_received())
+    }
+
+    /// Lets the cards interrupt, or not, and the serial port where output waits for room.
+    fn set_interrupts(&mut self, on: bool) {
+        for queues in self.cards.iter_mut().filter_map(Card::queues) {
+            queues.set_interrupts(on);
+        }
+        let awaiting_room = !self.console.output().is_empty();
+        if on && awaiting_room != self.awaiting_room {
+            self.awaiting_room = awaiting_room;
+            serial::enable_interrupts(awaiting_room);
+        }
+    }
+
+    /// When there is something to do even if nothing comes in.
+    fn next_event(&mut self) -> Option<Instant> {
+        let look = self.cards.iter_mut().any(|card| {
+            let starved = card.queues().is_some_and(|queues| queues.is_starved());
+            starved || !card.interrupts()
+        });
+        let cards = self.cards.iter().filter_map(Card::poll_at).min();
+        let look = look.then(|| clock::now() + LOOK_INTERVAL);
+        [self.router.poll_at(), self.console.poll_at(), cards, look].into_iter().flatten().min()
+    }
 }

@@ -1,0 +1,108 @@
+//! The end of a run that went wrong: what is known goes straight to the serial port, then the machine starts again, or
+//! switches off where the command line says `panic=off`.
+
+use crate::{logger, power, serial, tables};
+use boot::memory::Range;
+use core::{
+    arch::asm,
+    fmt::Write,
+    panic::PanicInfo,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+const MOST_FRAMES: usize = 32;
+
+static ENTERED: AtomicBool = AtomicBool::new(false);
+static SWITCH_OFF: AtomicBool = AtomicBool::new(false);
+
+/// Chooses what follows a panic: switching off instead of starting again.
+pub fn set_switch_off(off: bool) {
+    SWITCH_OFF.store(off, Ordering::Relaxed);
+}
+
+/// To be called first. Where the printing itself goes wrong, the machine starts again at once.
+pub fn enter() {
+    if ENTERED.swap(true, Ordering::Relaxed) {
+        power::reset();
+    }
+    logger::show_directly();
+}
+
+/// Prints the backtrace and ends the machine. `frame` is the frame pointer of the innermost function.
+pub fn finish(frame: u64, stack: u64, at: Option<u64>) -> ! {
+    let _ = backtrace(frame, stack, at, &mut serial::Direct);
+    if SWITCH_OFF.load(Ordering::Relaxed) {
+        power::off()
+    }
+    power::reset()
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    enter();
+    let _ = writeln!(serial::Direct, "\n{info}");
+    let (frame, stack): (u64, u64);
+    // SAFETY: reads two registers.
+    unsafe { asm!("mov {}, rbp", "mov {}, rsp", out(reg) frame, out(reg) stack, options(nomem, nostack)) };
+    finish(frame, stack, None)
+}
+
+/// The part of a stack that is in use, from `pointer` up; empty where `pointer` is in no stack.
+fn stack_above(pointer: u64) -> Range {
+    let inside = |stack: &Range| (stack.start..stack.end).contains(&pointer);
+    let stack = [boot::paging::stack(), tables::exception_stacks()].into_iter().find(inside);
+    stack.map_or(Range::default(), |stack| Range::new(pointer.next_multiple_of(8), stack.end))
+}
+
+/// The word at `address`, where that is a place on a stack.
+fn word(address: u64) -> Option<u64> {
+    if !address.is_multiple_of(8) || stack_above(address).length() < 8 {
+        return None;
+    }
+    // SAFETY: inside a stack, which is mapped and aligned.
+    Some(unsafe { (address as *const u64).read_volatile() })
+}
+
+/// Whether the instruction before `address` is a call (Intel SDM volume 2, "CALL").
+fn follows_call(address: u64) -> bool {
+    const LONGEST_CALL: u64 = 7;
+    let text = boot::paging::text();
+    if !(text.start + LONGEST_CALL..text.end).contains(&address) {
+        return false;
+    }
+    // SAFETY: inside the code, which is mapped.
+    let before = |distance: u64| unsafe { ((address - distance) as *const u8).read() };
+    let indirect = |distance| before(distance) == 0xff && before(distance - 1) & 0x38 == 0x10;
+    before(5) == 0xe8 || [2, 3, 6, 7].into_iter().any(indirect)
+}
+
+/// Prints the addresses that the functions return to, from the chain of frame pointers. Where that breaks off (precompiled
+/// code keeps none), what looks like a return address on the stack is printed with a question mark.
+fn backtrace(frame: u64, stack: u64, at: Option<u64>, out: &mut impl Write) -> core::fmt::Result {
+    write!(out, "backtrace:")?;
+    if let Some(at) = at {
+        write!(out, " {at:#x}")?;
+    }
+    let mut printed = 0;
+    let mut frame = frame;
+    while let (Some(caller), Some(address)) = (word(frame), word(frame.wrapping_add(8))) {
+        if !follows_call(address) || printed == MOST_FRAMES {
+            break;
+        }
+        write!(out, " {address:#x}")?;
+        printed += 1;
+        let inner = core::mem::replace(&mut frame, caller);
+        if caller <= inner {
+            break;
+        }
+    }
+    if frame != 0 && printed < MOST_FRAMES {
+        let from = if printed == 0 { stack } else { frame };
+        let rest = stack_above(from);
+        let words = (rest.start..rest.end).step_by(8).filter_map(word);
+        for address in words.filter(|&word| follows_call(word)).take(MOST_FRAMES - printed) {
+            write!(out, " {address:#x}?")?;
+        }
+    }
+    writeln!(out)
+}

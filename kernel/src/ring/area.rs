@@ -1,0 +1,146 @@
+//! The memory that driver and device share: descriptor table, available ring, used ring (virtio 1.2, 2.7.5 to 2.7.8).
+//!
+//! The layout is the one that legacy devices demand (2.7.2); it suits modern ones as well. Every place is masked with the
+//! size of the ring, so no index leads out of it.
+
+use super::{Addresses, Direction};
+use alloc::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use core::{
+    ptr::NonNull,
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+const LEGACY_ALIGNMENT: usize = 4096;
+/// VIRTQ_DESC_F_WRITE: the device writes.
+const WRITE: u16 = 2;
+/// VIRTQ_AVAIL_F_NO_INTERRUPT.
+const NO_INTERRUPT: u16 = 1;
+/// VIRTQ_USED_F_NO_NOTIFY.
+const NO_NOTIFY: u16 = 1;
+
+#[repr(C)]
+struct Descriptor {
+    address: u64,
+    length: u32,
+    flags: u16,
+    next: u16,
+}
+
+#[repr(C)]
+struct UsedElement {
+    id: u32,
+    length: u32,
+}
+
+/// The head of both rings: flags, then the index, then the elements.
+const FLAGS: usize = 0;
+const INDEX: usize = 2;
+const ELEMENTS: usize = 4;
+
+pub struct Area {
+    base: NonNull<u8>,
+    layout: Layout,
+    size: u16,
+    /// Offsets from `base`.
+    available: usize,
+    used: usize,
+}
+
+// SAFETY: the memory belongs to this value alone, apart from the device.
+unsafe impl Send for Area {}
+
+impl Area {
+    pub fn new(size: u16) -> Self {
+        let entries = usize::from(size);
+        let available = size_of::<Descriptor>() * entries;
+        let end_of_available = available + ELEMENTS + size_of::<u16>() * (entries + 1);
+        let used = end_of_available.next_multiple_of(LEGACY_ALIGNMENT);
+        let length = used + ELEMENTS + size_of::<UsedElement>() * entries + size_of::<u16>();
+        let layout = Layout::from_size_align(length, LEGACY_ALIGNMENT).expect("at most 32,768 entries");
+        // SAFETY: the layout is not empty.
+        let base =
+            NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
+        Self { base, layout, size, available, used }
+    }
+
+    pub fn size(&self) -> u16 {
+        self.size
+    }
+
+    /// Memory is mapped to itself, so a pointer is an address for the device too.
+    pub fn addresses(&self) -> Addresses {
+        let base = self.base.as_ptr() as u64;
+        Addresses {
+            descriptors: base,
+            available: base + self.available as u64,
+            used: base + self.used as u64,
+        }
+    }
+
+    #[inline]
+    fn place(&self, index: u16) -> usize {
+        usize::from(index & (self.size - 1))
+    }
+
+    /// The 16-bit word at `offset`, which is even and inside the area.
+    #[inline]
+    fn word(&self, offset: usize) -> &AtomicU16 {
+        debug_assert!(offset % 2 == 0 && offset + 2 <= self.layout.size());
+        // SAFETY: inside the allocation and aligned; whoever else touches it (the device) does so atomically.
+        unsafe { AtomicU16::from_ptr(self.base.as_ptr().add(offset).cast()) }
+    }
+
+    #[inline]
+    pub fn write_descriptor(&mut self, id: u16, address: u64, length: u32, direction: Direction) {
+        let flags = if direction == Direction::Receive { WRITE } else { 0 };
+        let descriptor = Descriptor { address, length, flags, next: 0 };
+        let table = self.base.as_ptr().cast::<Descriptor>();
+        // SAFETY: the place is inside the table, which starts the area.
+        unsafe { table.add(self.place(id)).write_volatile(descriptor) };
+    }
+
+    #[inline]
+    pub fn write_available(&mut self, index: u16, id: u16) {
+        let offset = self.available + ELEMENTS + size_of::<u16>() * self.place(index);
+        self.word(offset).store(id, Ordering::Relaxed);
+    }
+
+    /// What was written before is visible to the device before the index is.
+    #[inline]
+    pub fn set_available_index(&mut self, index: u16) {
+        self.word(self.available + INDEX).store(index, Ordering::Release);
+    }
+
+    #[inline]
+    pub fn set_interrupts(&mut self, on: bool) {
+        let flags = if on { 0 } else { NO_INTERRUPT };
+        self.word(self.available + FLAGS).store(flags, Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub fn kick_wanted(&self) -> bool {
+        self.word(self.used + FLAGS).load(Ordering::Relaxed) & NO_NOTIFY == 0
+    }
+
+    /// What the device wrote before the index is visible once the index is.
+    #[inline]
+    pub fn used_index(&self) -> u16 {
+        self.word(self.used + INDEX).load(Ordering::Acquire)
+    }
+
+    #[inline]
+    pub fn used_element(&self, index: u16) -> (u32, u32) {
+        let offset = self.used + ELEMENTS + size_of::<UsedElement>() * self.place(index);
+        // SAFETY: the place is inside the used ring, which is aligned to more than an element asks for. The device
+        // may write at the same time; a volatile read of integers then gives some value, and none is believed.
+        let element = unsafe { self.base.as_ptr().add(offset).cast::<UsedElement>().read_volatile() };
+        (element.id, element.length)
+    }
+}
+
+impl Drop for Area {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout in `new`.
+        unsafe { dealloc(self.base.as_ptr(), self.layout) };
+    }
+}
