@@ -1,8 +1,23 @@
 //! Text in, text out: the commands, the line editor and the listings. Pure, like all of the plane.
 
-use crate::router::{Context, Router};
-use alloc::{collections::VecDeque, string::String, vec::Vec};
+mod argument;
+mod ip;
+mod job;
+mod print;
+mod script;
+mod shell;
+mod sysctl;
+
+use crate::{
+    config::Config,
+    router::{Context, Router},
+};
+use alloc::{collections::VecDeque, format, string::String, vec::Vec};
 use smoltcp::time::Instant;
+
+pub use argument::Failure;
+pub use job::{Action, Edit, Job, Progress, Read, Session};
+pub use shell::load;
 
 /// What the commands ask of the machine below.
 pub trait Platform {
@@ -32,7 +47,7 @@ pub struct Console {
     pending: Vec<u8>,
 }
 
-/// A boot configuration that was refused: nothing of it was applied.
+/// A configuration that was refused: nothing of it was applied.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ScriptError {
     /// Line in the text, from 1.
@@ -81,13 +96,32 @@ impl Console {
     }
 }
 
-/// Checks a whole text of commands and then applies it whole (the configuration at boot).
-///
-/// # Errors
-/// The first line that is wrong; the router is then as it was.
-pub fn load(router: &mut Router, text: &str) -> Result<(), ScriptError> {
-    let _ = (router, text);
-    Ok(())
+/// A command: how it is called, and how its words are understood.
+struct Command {
+    name: &'static str,
+    parse: fn(&[String], &Config) -> Result<Action, Failure>,
+}
+
+static COMMANDS: &[Command] = &[
+    Command { name: ":", parse: shell::succeed },
+    Command { name: "echo", parse: shell::echo },
+    Command { name: "false", parse: shell::fail },
+    Command { name: "ip", parse: ip::parse },
+    Command { name: "sysctl", parse: sysctl::parse },
+    Command { name: "true", parse: shell::succeed },
+];
+
+/// Understands a command, without doing anything yet. The first word may be a path, as in scripts.
+fn understand(words: &[String], config: &Config) -> Result<Action, Failure> {
+    let Some((first, rest)) = words.split_first() else { return Ok(Action::print("")) };
+    let name = ["/sbin/", "/usr/sbin/", "/bin/", "/usr/bin/"]
+        .into_iter()
+        .find_map(|folder| first.strip_prefix(folder))
+        .unwrap_or(first);
+    match COMMANDS.iter().find(|command| command.name == name) {
+        Some(command) => (command.parse)(rest, config),
+        None => Err(Failure::new(127, format!("{first}: command not found"))),
+    }
 }
 
 /// The configuration of a router that was given none: eth0 is the LAN, eth1 the WAN.

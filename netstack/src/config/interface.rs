@@ -1,9 +1,14 @@
-//! Interfaces and their addresses.
+//! Interfaces: what they are, and how they are set (`ip link set`).
 
-use super::PortInfo;
-use crate::interface::{InterfaceName, PortId};
+use super::{Change, Config, ConfigError, PortInfo};
+use crate::interface::{InterfaceId, InterfaceName, PortId};
 use alloc::{string::String, vec::Vec};
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
+
+/// The smallest MTU (RFC 791 section 3.2: every link carries 68 bytes).
+pub const MTU_MIN: u16 = 68;
+/// The longest alias in bytes (Linux's `IFALIASZ`).
+pub const ALIAS_MAX: usize = 255;
 
 /// An interface as it is configured.
 #[derive(Clone, PartialEq, Debug)]
@@ -20,7 +25,7 @@ pub struct Interface {
     pub mac: EthernetAddress,
     /// A free text (`ip link set DEV alias`); empty: none.
     pub alias: String,
-    /// Addresses in the order in which they were given.
+    /// Addresses in Linux's order: narrow scopes first, then as they were given, secondary ones last.
     pub addresses: Vec<InterfaceAddress>,
     /// `net.ipv4.conf.DEV.forwarding`.
     pub forwarding: bool,
@@ -58,7 +63,7 @@ pub enum ReversePath {
 }
 
 /// Where an address is valid.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub enum Scope {
     /// Everywhere.
     #[default]
@@ -80,6 +85,21 @@ pub struct InterfaceAddress {
     pub scope: Scope,
     /// Whether an earlier address of the same network is on this interface.
     pub secondary: bool,
+    /// What is printed for it (`label`); `None`: the name of the interface.
+    pub label: Option<InterfaceName>,
+}
+
+/// What one `ip link set` asks for; a part that is `None` stays as it is.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct LinkChange {
+    /// `up`, `down`
+    pub up: Option<bool>,
+    /// `mtu N`
+    pub mtu: Option<u32>,
+    /// `address MAC`
+    pub mac: Option<EthernetAddress>,
+    /// `alias TEXT`
+    pub alias: Option<String>,
 }
 
 impl Interface {
@@ -97,6 +117,7 @@ impl Interface {
                 broadcast: None,
                 scope: Scope::Host,
                 secondary: false,
+                label: None,
             }],
             forwarding: false,
             rp_filter: ReversePath::Off,
@@ -124,6 +145,70 @@ impl Interface {
             InterfaceKind::Ethernet { port, .. } => Some(port),
             InterfaceKind::Loopback => None,
         }
+    }
+}
+
+impl Config {
+    /// Sets properties of an interface. Going down takes its routes and static neighbours along; coming up brings
+    /// back the routes that follow from its addresses, and only those.
+    ///
+    /// # Errors
+    /// An MTU that the card cannot carry, a MAC address that no single station can have, an alias that is too long.
+    pub fn set_link(&mut self, id: InterfaceId, wanted: &LinkChange) -> Result<Change, ConfigError> {
+        let interface = self.interface(id);
+        let largest = match interface.kind {
+            InterfaceKind::Ethernet { max_mtu, .. } => max_mtu,
+            InterfaceKind::Loopback => u16::MAX,
+        };
+        let mtu = match wanted.mtu {
+            None => interface.mtu,
+            Some(mtu) if mtu < u32::from(MTU_MIN) => {
+                return Err(ConfigError::new("Error: mtu less than device minimum."));
+            }
+            Some(mtu) => match u16::try_from(mtu) {
+                Ok(mtu) if mtu <= largest => mtu,
+                _ => return Err(ConfigError::new("Error: mtu greater than device maximum.")),
+            },
+        };
+        let old_mac = interface.mac;
+        let mac = wanted.mac.unwrap_or(old_mac);
+        if mac != old_mac {
+            if id == InterfaceId::LOOPBACK {
+                return Err(ConfigError::new("RTNETLINK answers: Operation not supported"));
+            }
+            if !mac.is_unicast() || mac.0 == [0; 6] {
+                return Err(ConfigError::new("RTNETLINK answers: Cannot assign requested address"));
+            }
+        }
+        if wanted.alias.as_ref().is_some_and(|alias| alias.len() > ALIAS_MAX) {
+            return Err(ConfigError::new("RTNETLINK answers: Numerical result out of range"));
+        }
+
+        let interface = self.interface_mut(id);
+        let was_up = interface.up;
+        let up = wanted.up.unwrap_or(was_up);
+        (interface.mtu, interface.mac, interface.up) = (mtu, mac, up);
+        if let Some(alias) = &wanted.alias {
+            interface.alias.clone_from(alias);
+        }
+        let mut change = Change { interfaces: true, ..Change::NONE };
+        if mac != old_mac || (was_up && !up) {
+            self.neighbors.retain(|neighbor| neighbor.interface != id);
+            change.neighbors = true;
+        }
+        if was_up != up {
+            if up {
+                self.add_kernel_routes(id)
+            } else {
+                self.remove_routes_of(id)
+            }
+            change.routes = true;
+        }
+        Ok(change)
+    }
+
+    pub(super) fn interface_mut(&mut self, id: InterfaceId) -> &mut Interface {
+        &mut self.interfaces[usize::from(id.0)]
     }
 }
 

@@ -3,7 +3,9 @@
 //! Each part has its own file. Every change first checks all that it needs and only then touches anything, so a
 //! refused command leaves no trace.
 
+pub mod address;
 pub mod interface;
+pub mod neighbor;
 pub mod route;
 pub mod rules;
 pub mod sysctl;
@@ -125,5 +127,61 @@ impl Config {
     /// The name of an interface.
     pub fn name(&self, id: InterfaceId) -> &InterfaceName {
         &self.interface(id).name
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use interface::{LinkChange, Scope};
+    use route::{RouteKind, RouteProtocol};
+    use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
+
+    /// Two cards, both up.
+    pub fn config() -> Config {
+        let card = |last| PortInfo { mac: EthernetAddress([0x52, 0x54, 0, 0x12, 0x34, last]), max_mtu: 9000 };
+        let mut config = Config::new(&[card(0x56), card(0x57)]);
+        for id in [InterfaceId(1), InterfaceId(2)] {
+            config.set_link(id, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();
+        }
+        config
+    }
+
+    pub fn cidr(text: &str) -> Ipv4Cidr {
+        text.parse().unwrap()
+    }
+
+    pub fn ip(text: &str) -> Ipv4Address {
+        text.parse().unwrap()
+    }
+
+    /// The routes in short, about as `ip route` shows them.
+    pub fn routes(config: &Config) -> Vec<String> {
+        config
+            .routes
+            .iter()
+            .map(|route| {
+                let mut line = alloc::format!("{}", route.destination);
+                if let RouteKind::Unicast { interface, gateway, .. } = route.kind {
+                    if let Some(gateway) = gateway {
+                        line += &alloc::format!(" via {gateway}");
+                    }
+                    line += &alloc::format!(" dev {}", config.name(interface));
+                }
+                if route.protocol == RouteProtocol::Kernel {
+                    line += " proto kernel";
+                }
+                if route.scope == Scope::Link {
+                    line += " scope link";
+                }
+                if let Some(source) = route.source {
+                    line += &alloc::format!(" src {source}");
+                }
+                if route.metric != 0 {
+                    line += &alloc::format!(" metric {}", route.metric);
+                }
+                line
+            })
+            .collect()
     }
 }

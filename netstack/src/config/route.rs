@@ -1,8 +1,13 @@
-//! Routes and static neighbours.
+//! Routes: `ip route add`, `replace`, `del` and `flush`, with the checks of Linux's fib_semantics.
 
-use super::interface::Scope;
+use super::{Change, Config, ConfigError, interface::Scope};
 use crate::interface::InterfaceId;
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
+
+/// The most routes.
+pub const ROUTES_MAX: usize = 65_536;
+
+const CHANGED: Change = Change { routes: true, ..Change::NONE };
 
 /// A route of the main table.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -50,6 +55,83 @@ pub enum RouteProtocol {
     Boot,
     /// A person, with `proto static`.
     Static,
+    /// A DHCP client (`proto dhcp`).
+    Dhcp,
+}
+
+/// What one `ip route add` asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NewRoute {
+    /// Destination network.
+    pub destination: Ipv4Cidr,
+    /// What happens to a packet that takes it.
+    pub action: RouteAction,
+    /// `metric N`
+    pub metric: u32,
+    /// `src ADDRESS`
+    pub source: Option<Ipv4Address>,
+    /// `scope SCOPE`; `None`: link where there is no gateway, else global.
+    pub scope: Option<Scope>,
+    /// `proto PROTOCOL`
+    pub protocol: RouteProtocol,
+}
+
+/// What a new route is to do, before it is known where its gateway is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RouteAction {
+    /// Sends along.
+    Unicast {
+        /// `dev DEV`
+        interface: Option<InterfaceId>,
+        /// `via ADDRESS`
+        gateway: Option<Ipv4Address>,
+        /// `onlink`
+        onlink: bool,
+    },
+    /// `blackhole`
+    Blackhole,
+    /// `unreachable`
+    Unreachable,
+    /// `prohibit`
+    Prohibit,
+}
+
+/// What is done where there is a route for the same network and metric, or none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RouteMode {
+    /// `add`: there must be none.
+    Add,
+    /// `replace`: the first of them, or a new one.
+    Replace,
+    /// `change`: the first of them.
+    Change,
+    /// `append`: behind them.
+    Append,
+    /// `prepend`: in front of them.
+    Prepend,
+}
+
+/// A part of the routes; a field that is `None` matches every route.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[allow(missing_docs)]
+pub struct RouteSelector {
+    pub kind: Option<RouteKindName>,
+    pub interface: Option<InterfaceId>,
+    pub gateway: Option<Ipv4Address>,
+    pub metric: Option<u32>,
+    pub source: Option<Ipv4Address>,
+    pub scope: Option<Scope>,
+    pub protocol: Option<RouteProtocol>,
+}
+
+/// The word that stands before a route.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum RouteKindName {
+    Unicast,
+    Blackhole,
+    Unreachable,
+    Prohibit,
 }
 
 /// A neighbour that never changes.
@@ -61,4 +143,427 @@ pub struct StaticNeighbor {
     pub address: Ipv4Address,
     /// Its MAC address.
     pub mac: EthernetAddress,
+}
+
+impl Route {
+    /// The word that stands before it.
+    pub fn kind_name(&self) -> RouteKindName {
+        match self.kind {
+            RouteKind::Unicast { .. } => RouteKindName::Unicast,
+            RouteKind::Blackhole => RouteKindName::Blackhole,
+            RouteKind::Unreachable => RouteKindName::Unreachable,
+            RouteKind::Prohibit => RouteKindName::Prohibit,
+        }
+    }
+
+    /// The interface it sends out of.
+    pub fn interface(&self) -> Option<InterfaceId> {
+        match self.kind {
+            RouteKind::Unicast { interface, .. } => Some(interface),
+            _ => None,
+        }
+    }
+
+    /// The router it sends to.
+    pub fn gateway(&self) -> Option<Ipv4Address> {
+        match self.kind {
+            RouteKind::Unicast { gateway, .. } => gateway,
+            _ => None,
+        }
+    }
+
+    /// The order of `ip route`: by network, longer prefixes first, then by metric.
+    fn key(&self) -> (u32, u8, u32) {
+        key(self.destination, self.metric)
+    }
+}
+
+fn key(destination: Ipv4Cidr, metric: u32) -> (u32, u8, u32) {
+    (destination.address().to_bits(), 32 - destination.prefix_len(), metric)
+}
+
+impl RouteSelector {
+    /// Whether `route` is meant.
+    pub fn matches(&self, route: &Route) -> bool {
+        fn fits<T: PartialEq>(wanted: Option<T>, have: Option<T>) -> bool {
+            wanted.is_none() || wanted == have
+        }
+        fits(self.kind, Some(route.kind_name()))
+            && fits(self.interface, route.interface())
+            && fits(self.gateway, route.gateway())
+            && fits(self.metric, Some(route.metric))
+            && fits(self.source, route.source)
+            && fits(self.scope, Some(route.scope))
+            && fits(self.protocol, Some(route.protocol))
+    }
+}
+
+impl Config {
+    /// Makes a route.
+    ///
+    /// # Errors
+    /// In Linux's words: bits behind the prefix, an interface that is down, a gateway that is in no network of an
+    /// interface, a source that is no address of the router, a route that is there already (or is not).
+    pub fn add_route(&mut self, new: &NewRoute, mode: RouteMode) -> Result<Change, ConfigError> {
+        if new.destination.network().address() != new.destination.address() {
+            return Err(ConfigError::new("Error: Invalid prefix for given prefix length."));
+        }
+        let route = self.check_route(new)?;
+        let wanted = route.key();
+        let first = self.routes.partition_point(|route| route.key() < wanted);
+        let end = self.routes.partition_point(|route| route.key() <= wanted);
+        let same = self.routes[first..end].iter().position(|other| *other == route);
+        let exists = || Err(ConfigError::new("RTNETLINK answers: File exists"));
+        if first == end && mode == RouteMode::Change {
+            return Err(ConfigError::new("RTNETLINK answers: No such file or directory"));
+        }
+        if first < end && matches!(mode, RouteMode::Replace | RouteMode::Change) {
+            return match same {
+                Some(0) => Ok(Change::NONE),
+                Some(_) => exists(),
+                None => {
+                    self.routes[first] = route;
+                    Ok(CHANGED)
+                }
+            };
+        }
+        if same.is_some() || (first < end && mode == RouteMode::Add) {
+            return exists();
+        }
+        if self.routes.len() >= ROUTES_MAX {
+            return Err(ConfigError::new("RTNETLINK answers: No buffer space available"));
+        }
+        self.routes.insert(if mode == RouteMode::Prepend { first } else { end }, route);
+        Ok(CHANGED)
+    }
+
+    /// Takes the first route away that leads to `destination` and fits `selector`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn delete_route(
+        &mut self,
+        destination: Ipv4Cidr,
+        selector: &RouteSelector,
+    ) -> Result<Change, ConfigError> {
+        let first = self.routes.partition_point(|route| route.key() < key(destination, 0));
+        let place = self
+            .routes_to(destination)
+            .iter()
+            .position(|route| selector.matches(route))
+            .ok_or_else(|| ConfigError::new("RTNETLINK answers: No such process"))?;
+        self.routes.remove(first + place);
+        Ok(CHANGED)
+    }
+
+    /// Takes all routes away that `wanted` names.
+    pub fn flush_routes(&mut self, wanted: impl Fn(&Route) -> bool) -> Change {
+        self.routes.retain(|route| !wanted(route));
+        CHANGED
+    }
+
+    /// Finds out where a new route leads.
+    fn check_route(&self, new: &NewRoute) -> Result<Route, ConfigError> {
+        let refuse = |text: &str| Err(ConfigError::new(text));
+        let mut scope = new.scope.unwrap_or_default();
+        let kind = match new.action {
+            RouteAction::Blackhole => RouteKind::Blackhole,
+            RouteAction::Unreachable => RouteKind::Unreachable,
+            RouteAction::Prohibit => RouteKind::Prohibit,
+            RouteAction::Unicast { interface: None, gateway: None, .. } => {
+                return refuse("RTNETLINK answers: No such device");
+            }
+            RouteAction::Unicast { interface: None, onlink: true, .. } => {
+                return refuse("Error: Nexthop device required for onlink.");
+            }
+            RouteAction::Unicast { gateway: None, onlink: true, .. } => {
+                return refuse("Error: Invalid flags for nexthop - PERVASIVE and ONLINK can not be set.");
+            }
+            RouteAction::Unicast { interface: Some(interface), gateway: None, .. } => {
+                if !self.interface(interface).up {
+                    return refuse("Error: Device for nexthop is not up.");
+                }
+                scope = new.scope.unwrap_or(Scope::Link);
+                RouteKind::Unicast { interface, gateway: None, onlink: false }
+            }
+            RouteAction::Unicast { interface: Some(interface), gateway: Some(gateway), onlink: true } => {
+                if scope != Scope::Global {
+                    return refuse("Error: Nexthop has invalid scope.");
+                }
+                if !self.interface(interface).up {
+                    return refuse("Error: Nexthop device is not up.");
+                }
+                if !self.may_be_gateway(gateway) {
+                    return refuse("Error: Nexthop has invalid gateway.");
+                }
+                RouteKind::Unicast { interface, gateway: Some(gateway), onlink: true }
+            }
+            RouteAction::Unicast { interface, gateway: Some(gateway), onlink: false } => {
+                let reached = if scope == Scope::Global { self.link_of(gateway, interface) } else { None };
+                match reached {
+                    Some(interface) if self.may_be_gateway(gateway) => {
+                        RouteKind::Unicast { interface, gateway: Some(gateway), onlink: false }
+                    }
+                    _ => return refuse("Error: Nexthop has invalid gateway."),
+                }
+            }
+        };
+        if new.source.is_some_and(|source| !self.is_local(source)) {
+            return refuse("Error: Invalid prefsrc address.");
+        }
+        let NewRoute { destination, metric, source, protocol, .. } = *new;
+        Ok(Route { destination, kind, metric, source, scope, protocol })
+    }
+
+    /// Whether a router could have this address: some single station other than ourselves.
+    fn may_be_gateway(&self, address: Ipv4Address) -> bool {
+        let broadcast = |interface: &super::interface::Interface| {
+            interface
+                .addresses
+                .iter()
+                .any(|entry| entry.broadcast == Some(address) || entry.cidr.broadcast() == Some(address))
+        };
+        !address.is_unspecified()
+            && !address.is_multicast()
+            && !address.is_broadcast()
+            && !self.is_local(address)
+            && !self.interfaces.iter().any(broadcast)
+    }
+
+    /// The interface on whose link `address` is, by the longest route of a narrow scope.
+    fn link_of(&self, address: Ipv4Address, through: Option<InterfaceId>) -> Option<InterfaceId> {
+        (0..=32).rev().find_map(|prefix_len| {
+            let network = Ipv4Cidr::new(address, prefix_len).network();
+            self.routes_to(network)
+                .iter()
+                .filter(|route| route.scope != Scope::Global)
+                .filter_map(Route::interface)
+                .find(|&interface| through.is_none_or(|wanted| wanted == interface))
+        })
+    }
+
+    /// All routes for exactly this network.
+    fn routes_to(&self, destination: Ipv4Cidr) -> &[Route] {
+        let first = self.routes.partition_point(|route| route.key() < key(destination, 0));
+        let end = self.routes.partition_point(|route| route.key() <= key(destination, u32::MAX));
+        &self.routes[first..end]
+    }
+
+    /// The routes that follow from the addresses of an interface that has come up.
+    pub(super) fn add_kernel_routes(&mut self, id: InterfaceId) {
+        for place in 0..self.interface(id).addresses.len() {
+            let entry = &self.interface(id).addresses[place];
+            if !entry.secondary {
+                self.add_kernel_route(id, entry.cidr);
+            }
+        }
+    }
+
+    /// The route to the network of an address (`proto kernel`), where it makes sense to have one.
+    pub(super) fn add_kernel_route(&mut self, id: InterfaceId, address: Ipv4Cidr) {
+        let Some(route) = kernel_route(id, address) else { return };
+        if !self.routes.contains(&route) {
+            let place = self.routes.partition_point(|other| other.key() <= route.key());
+            self.routes.insert(place, route);
+        }
+    }
+
+    pub(super) fn remove_kernel_route(&mut self, id: InterfaceId, address: Ipv4Cidr) {
+        if let Some(route) = kernel_route(id, address) {
+            self.routes.retain(|other| *other != route);
+        }
+    }
+
+    pub(super) fn remove_routes_of(&mut self, id: InterfaceId) {
+        self.routes.retain(|route| route.interface() != Some(id));
+    }
+
+    /// Takes away what names a source that is no address of the router any more.
+    pub(super) fn remove_routes_without_source(&mut self) {
+        let mut routes = core::mem::take(&mut self.routes);
+        routes.retain(|route| route.source.is_none_or(|source| self.is_local(source)));
+        self.routes = routes;
+    }
+}
+
+fn kernel_route(interface: InterfaceId, address: Ipv4Cidr) -> Option<Route> {
+    let destination = address.network();
+    let zero_network = destination.address().octets()[0] == 0;
+    if interface == InterfaceId::LOOPBACK || address.prefix_len() == 32 || zero_network {
+        return None;
+    }
+    Some(Route {
+        destination,
+        kind: RouteKind::Unicast { interface, gateway: None, onlink: false },
+        metric: 0,
+        source: Some(address.address()),
+        scope: Scope::Link,
+        protocol: RouteProtocol::Kernel,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{
+        address::NewAddress,
+        interface::LinkChange,
+        tests::{cidr, config, ip, routes},
+    };
+    use alloc::{string::String, vec::Vec};
+
+    const ETH0: InterfaceId = InterfaceId(1);
+    const ETH1: InterfaceId = InterfaceId(2);
+
+    /// eth0 is 192.168.1.1/24, eth1 is 10.0.2.15/24, both are up.
+    fn gateway() -> Config {
+        let mut config = config();
+        config.add_address(ETH0, &NewAddress::plain(cidr("192.168.1.1/24"))).unwrap();
+        config.add_address(ETH1, &NewAddress::plain(cidr("10.0.2.15/24"))).unwrap();
+        config
+    }
+
+    /// `destination via gateway`
+    fn via(destination: &str, gateway: &str) -> NewRoute {
+        NewRoute {
+            destination: cidr(destination),
+            action: RouteAction::Unicast { interface: None, gateway: Some(ip(gateway)), onlink: false },
+            metric: 0,
+            source: None,
+            scope: None,
+            protocol: RouteProtocol::Boot,
+        }
+    }
+
+    fn refused(config: &Config, new: NewRoute) -> String {
+        let mut config = config.clone();
+        let before = config.clone();
+        let error = config.add_route(&new, RouteMode::Add).unwrap_err();
+        assert_eq!(config, before, "a refused route leaves no trace");
+        error.0
+    }
+
+    #[test]
+    fn a_gateway_must_be_a_station_on_a_link() {
+        let config = gateway();
+        for gateway in ["172.16.0.1", "10.0.2.255", "10.0.2.15", "224.0.0.1", "127.0.0.1", "255.255.255.255"]
+        {
+            let refusal = refused(&config, via("0.0.0.0/0", gateway));
+            assert_eq!(refusal, "Error: Nexthop has invalid gateway.", "{gateway}");
+        }
+        let on_eth1 = |gateway, onlink| RouteAction::Unicast {
+            interface: Some(ETH1),
+            gateway: Some(ip(gateway)),
+            onlink,
+        };
+        let wrong_link =
+            NewRoute { action: on_eth1("192.168.1.2", false), ..via("10.6.0.0/16", "192.168.1.2") };
+        assert_eq!(refused(&config, wrong_link), "Error: Nexthop has invalid gateway.");
+        let mut config = config;
+        let onlink = NewRoute { action: on_eth1("172.16.0.1", true), ..wrong_link };
+        config.add_route(&onlink, RouteMode::Add).unwrap();
+        assert!(routes(&config).contains(&String::from("10.6.0.0/16 via 172.16.0.1 dev eth1")));
+    }
+
+    #[test]
+    fn a_gateway_behind_a_gateway_is_refused_and_a_host_route_makes_it_reachable() {
+        let mut config = gateway();
+        config.add_route(&via("172.16.0.0/24", "10.0.2.2"), RouteMode::Add).unwrap();
+        assert_eq!(refused(&config, via("10.5.0.0/16", "172.16.0.1")), "Error: Nexthop has invalid gateway.");
+        let host = NewRoute {
+            action: RouteAction::Unicast { interface: Some(ETH0), gateway: None, onlink: false },
+            ..via("172.16.0.1/32", "0.0.0.0")
+        };
+        config.add_route(&host, RouteMode::Add).unwrap();
+        config.add_route(&via("10.5.0.0/16", "172.16.0.1"), RouteMode::Add).unwrap();
+        assert!(routes(&config).contains(&String::from("10.5.0.0/16 via 172.16.0.1 dev eth0")));
+    }
+
+    #[test]
+    fn other_refusals() {
+        let config = gateway();
+        assert_eq!(
+            refused(&config, via("10.6.0.1/16", "10.0.2.2")),
+            "Error: Invalid prefix for given prefix length."
+        );
+        let source = NewRoute { source: Some(ip("1.2.3.4")), ..via("10.6.0.0/16", "10.0.2.2") };
+        assert_eq!(refused(&config, source), "Error: Invalid prefsrc address.");
+        let nowhere = RouteAction::Unicast { interface: None, gateway: None, onlink: false };
+        let nowhere = NewRoute { action: nowhere, ..source };
+        assert_eq!(refused(&config, nowhere), "RTNETLINK answers: No such device");
+        let mut config = config;
+        config.set_link(ETH0, &LinkChange { up: Some(false), ..LinkChange::default() }).unwrap();
+        let down = RouteAction::Unicast { interface: Some(ETH0), gateway: None, onlink: false };
+        assert_eq!(
+            refused(&config, NewRoute { action: down, ..source }),
+            "Error: Device for nexthop is not up."
+        );
+    }
+
+    #[test]
+    fn add_replace_append_and_prepend_as_on_linux() {
+        let mut config = gateway();
+        let mut run = |gateway, metric, mode| {
+            let new = NewRoute { metric, ..via("10.21.0.0/24", gateway) };
+            config.add_route(&new, mode).map(|_| ()).map_err(|error| error.0)
+        };
+        let exists = Err(String::from("RTNETLINK answers: File exists"));
+        let missing = Err(String::from("RTNETLINK answers: No such file or directory"));
+        assert_eq!(run("10.0.2.5", 0, RouteMode::Change), missing);
+        assert_eq!(run("10.0.2.3", 0, RouteMode::Replace), Ok(()));
+        assert_eq!(run("10.0.2.4", 5, RouteMode::Replace), Ok(()));
+        assert_eq!(run("10.0.2.5", 0, RouteMode::Change), Ok(()));
+        assert_eq!(run("10.0.2.6", 0, RouteMode::Append), Ok(()));
+        assert_eq!(run("10.0.2.6", 0, RouteMode::Append), exists);
+        assert_eq!(run("10.0.2.7", 0, RouteMode::Prepend), Ok(()));
+        assert_eq!(run("10.0.2.8", 0, RouteMode::Add), exists);
+        assert_eq!(run("10.0.2.8", 0, RouteMode::Replace), Ok(()));
+        assert_eq!(run("10.0.2.6", 0, RouteMode::Replace), exists);
+        let seen = |config: &Config| -> Vec<String> {
+            config
+                .routes
+                .iter()
+                .filter_map(Route::gateway)
+                .map(|gateway| alloc::format!("{gateway}"))
+                .collect()
+        };
+        assert_eq!(seen(&config), ["10.0.2.8", "10.0.2.5", "10.0.2.6", "10.0.2.4"]);
+        config.delete_route(cidr("10.21.0.0/24"), &RouteSelector::default()).unwrap();
+        let with_metric = RouteSelector { metric: Some(5), ..RouteSelector::default() };
+        config.delete_route(cidr("10.21.0.0/24"), &with_metric).unwrap();
+        assert_eq!(seen(&config), ["10.0.2.5", "10.0.2.6"]);
+        let error = config.delete_route(cidr("10.21.0.0/24"), &with_metric).unwrap_err();
+        assert_eq!(error.0, "RTNETLINK answers: No such process");
+    }
+
+    #[test]
+    fn going_down_takes_the_routes_and_coming_up_brings_back_those_of_the_addresses() {
+        let mut config = gateway();
+        config.add_route(&via("0.0.0.0/0", "10.0.2.2"), RouteMode::Add).unwrap();
+        let set = |up| LinkChange { up: Some(up), ..LinkChange::default() };
+        config.set_link(ETH1, &set(false)).unwrap();
+        assert_eq!(routes(&config), ["192.168.1.0/24 dev eth0 proto kernel scope link src 192.168.1.1"]);
+        config.set_link(ETH1, &set(true)).unwrap();
+        assert_eq!(
+            routes(&config),
+            [
+                "10.0.2.0/24 dev eth1 proto kernel scope link src 10.0.2.15",
+                "192.168.1.0/24 dev eth0 proto kernel scope link src 192.168.1.1"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_route_goes_with_its_source_and_with_the_last_address_of_its_interface() {
+        let mut config = gateway();
+        config.add_address(ETH1, &NewAddress::plain(cidr("10.0.2.16/24"))).unwrap();
+        let with_source = NewRoute { source: Some(ip("10.0.2.16")), ..via("10.7.0.0/16", "10.0.2.2") };
+        config.add_route(&with_source, RouteMode::Add).unwrap();
+        config.add_route(&via("10.8.0.0/16", "10.0.2.2"), RouteMode::Add).unwrap();
+        config.delete_address(ETH1, ip("10.0.2.16"), Some(24)).unwrap();
+        assert!(config.routes.iter().all(|route| route.destination != cidr("10.7.0.0/16")));
+        assert!(config.routes.iter().any(|route| route.destination == cidr("10.8.0.0/16")));
+        config.delete_address(ETH1, ip("10.0.2.15"), Some(24)).unwrap();
+        assert!(config.routes.iter().all(|route| route.interface() != Some(ETH1)));
+    }
 }

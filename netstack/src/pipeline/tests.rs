@@ -107,6 +107,7 @@ fn address(config: &mut Config, id: InterfaceId, address: Ipv4Address) {
         broadcast: None,
         scope: Scope::Global,
         secondary: false,
+        label: None,
     });
     config.routes.push(route(Ipv4Cidr::new(address, 24).network(), id, None));
 }

@@ -182,6 +182,7 @@ mod tests {
             broadcast: None,
             scope: Scope::Global,
             secondary: false,
+            label: None,
         });
         interface
     }

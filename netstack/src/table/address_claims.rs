@@ -137,6 +137,7 @@ mod tests {
             broadcast: None,
             scope: Scope::Global,
             secondary: false,
+            label: None,
         });
         config
     }

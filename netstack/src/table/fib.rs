@@ -266,6 +266,7 @@ mod tests {
             broadcast: None,
             scope: Scope::Global,
             secondary: false,
+            label: None,
         }
     }
 

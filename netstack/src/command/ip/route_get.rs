@@ -1,0 +1,139 @@
+//! `ip route get`: asks the forwarding table itself where a packet would go.
+
+use super::Options;
+use crate::{
+    command::{
+        Action, Failure,
+        argument::{self, Arguments, device},
+        print::Printer,
+    },
+    config::Config,
+    interface::InterfaceId,
+    router::Router,
+    table::fib::{Destination, NextHop},
+};
+use alloc::string::String;
+use smoltcp::wire::Ipv4Address;
+
+/// What is asked.
+struct Question {
+    address: Ipv4Address,
+    from: Option<Ipv4Address>,
+    ingress: Option<InterfaceId>,
+    egress: Option<InterfaceId>,
+}
+
+pub fn parse(options: Options, mut words: Arguments<'_>, config: &Config) -> Result<Action, Failure> {
+    let mut address = None;
+    let (mut from, mut ingress, mut egress) = (None, None, None);
+    while let Some(word) = words.next() {
+        match word {
+            "from" => from = Some(argument::address(words.value()?)?),
+            "iif" => ingress = Some(device(words.value()?, config)?),
+            "oif" | "dev" => egress = Some(device(words.value()?, config)?),
+            "tos" | "dsfield" | "mark" | "uid" | "ipproto" | "sport" | "dport" | "fibmatch" | "connected"
+            | "notify" | "vrf" | "via" => return Err(Failure::unsupported(word)),
+            _ => {
+                let value = if word == "to" { words.value()? } else { word };
+                if address.is_some() {
+                    return Err(Failure::garbage("to", value));
+                }
+                address = Some(argument::prefix(value)?.address());
+            }
+        }
+    }
+    let address = address.ok_or_else(|| Failure::new(1, "need at least a destination address"))?;
+    let question = Question { address, from, ingress, egress };
+    Ok(Action::look(move |router| answer(options, &question, router)))
+}
+
+fn refuse(text: &str) -> Failure {
+    Failure::new(2, alloc::format!("RTNETLINK answers: {text}"))
+}
+
+fn answer(options: Options, question: &Question, router: &Router) -> Result<String, Failure> {
+    let config = router.config();
+    let destination = router.fib().lookup(question.address);
+    let local = matches!(destination, Destination::Local { .. });
+    match (question.ingress, question.from) {
+        (Some(_), None) => return Err(refuse("Invalid argument")),
+        (Some(ingress), Some(from)) => {
+            let interface = config.interface(ingress);
+            let mode = interface.rp_filter.max(config.sysctl.rp_filter_all);
+            if !router.fib().reverse_path(from, ingress, mode) {
+                return Err(refuse("Invalid cross-device link"));
+            }
+            if !interface.forwarding && !local {
+                return Err(refuse("No route to host"));
+            }
+        }
+        (None, Some(from)) if !config.is_local(from) => return Err(refuse("Network is unreachable")),
+        (None, _) => {}
+    }
+    let (kind, next_hop, cache) = match destination {
+        Destination::Unicast(next_hop) => ("unicast", next_hop, None),
+        Destination::Local { .. } => {
+            let interface = InterfaceId::LOOPBACK;
+            let source = Some(question.address);
+            (
+                "local",
+                NextHop { interface, gateway: None, source, mtu: config.interface(interface).mtu },
+                Some("local"),
+            )
+        }
+        Destination::Broadcast { interface: Some(interface) } => {
+            let source = router.fib().source_for(question.address);
+            let next_hop = NextHop { interface, gateway: None, source, mtu: config.interface(interface).mtu };
+            ("broadcast", next_hop, Some("local,brd"))
+        }
+        Destination::Blackhole => return Err(refuse("Invalid argument")),
+        Destination::Unreachable => return Err(refuse("No route to host")),
+        Destination::Prohibit => return Err(refuse("Permission denied")),
+        Destination::NoRoute | Destination::Multicast | Destination::Broadcast { interface: None } => {
+            return Err(refuse("Network is unreachable"));
+        }
+    };
+    if question.egress.is_some_and(|wanted| wanted != next_hop.interface) {
+        return Err(refuse("Network is unreachable"));
+    }
+
+    let mut printer = Printer::new(options);
+    printer.open_object("");
+    if kind != "unicast" || options.details {
+        printer.string("type", "", kind, " ");
+    }
+    printer.string("dst", "", question.address, " ");
+    if let Some(from) = question.from {
+        printer.string("from", "from ", from, " ");
+    }
+    if let Some(gateway) = next_hop.gateway {
+        printer.string("gateway", "via ", gateway, " ");
+    }
+    printer.string("dev", "dev ", config.name(next_hop.interface), " ");
+    if options.details {
+        printer.string("table", "table ", if kind == "unicast" { "main" } else { "local" }, " ");
+    }
+    if let Some(source) = next_hop.source.filter(|_| question.from.is_none()) {
+        printer.string("prefsrc", "src ", source, " ");
+    }
+    printer.open_array("flags");
+    printer.close_array();
+    if question.ingress.is_none() {
+        printer.number("uid", "uid ", 0, " ");
+    }
+    printer.line();
+    printer.text("    cache ");
+    printer.open_array("cache");
+    if let Some(cache) = cache {
+        printer.text(format_args!("<{cache}> "));
+        cache.split(',').for_each(|flag| printer.element(flag));
+    }
+    printer.close_array();
+    if let Some(ingress) = question.ingress {
+        printer.string("iif", "iif ", config.name(ingress), " ");
+    }
+    printer.text("\n");
+    printer.close_object();
+    printer.finish();
+    Ok(printer.take())
+}
