@@ -59,7 +59,10 @@ impl Fresh {
 
     fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_qemu"));
-        command.arg("setup").env("PATH", self.folder.join("bin")).env("CARGO_TARGET_DIR", self.folder.join("target"));
+        command
+            .arg("setup")
+            .env("PATH", self.folder.join("bin"))
+            .env("CARGO_TARGET_DIR", self.folder.join("target"));
         command
     }
 
