@@ -3,10 +3,10 @@
 use anyhow::Result;
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetFrame, EthernetProtocol};
 
-use super::{Demo, INSIDE, LAN, LAPTOP, ping};
+use super::{Demo, INSIDE, LAN, LAPTOP};
 
 pub fn run(demo: &mut Demo) -> Result<String> {
-    ping::once(demo, demo.laptop, INSIDE)?;
+    demo.lab.ping(demo.laptop, INSIDE)?;
     let router = demo.lab.until("the router's answer to who has its address", |lab| {
         lab.segments[LAN].seen.iter().filter(|sighting| sighting.from_router).find_map(|sighting| {
             let frame = EthernetFrame::new_checked(&sighting.frame).ok()?;

@@ -5,7 +5,7 @@ use qemu::lab::services::tcp_socket;
 use qemu::lab::tuple::Tuple;
 use smoltcp::socket::tcp;
 
-use super::{Demo, OUTSIDE, OUTSIDER, WAN, ping};
+use super::{Demo, OUTSIDE, OUTSIDER, WAN};
 
 const PORT: u16 = 22;
 
@@ -19,7 +19,7 @@ pub fn run(demo: &mut Demo) -> Result<String> {
     let handle = host.add(socket);
 
     // What is answered behind the SYN shows that the SYN was dealt with.
-    ping::once(demo, outsider, OUTSIDE)?;
+    demo.lab.ping(outsider, OUTSIDE)?;
     let answers = demo.lab.segments[WAN].seen.iter().filter(|sighting| {
         let tuple = Tuple::of(&sighting.frame).map(|(tuple, _)| tuple);
         sighting.from_router && matches!(tuple, Some(Tuple::Tcp { destination: (OUTSIDER, _), .. }))

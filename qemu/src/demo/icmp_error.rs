@@ -1,11 +1,11 @@
 //! A datagram to a closed port: the error that comes back is translated, outside and in its quote (RFC 5508, 4).
 
 use anyhow::{Result, ensure};
-use qemu::lab::services::udp_socket;
+use qemu::lab::services::{icmp_socket, udp_socket};
 use smoltcp::socket::icmp;
 
 use super::traceroute::quotes;
-use super::{Demo, LAPTOP, OUTSIDE, WAN, WEB, ping};
+use super::{Demo, LAPTOP, OUTSIDE, WAN, WEB};
 
 const CLOSED: u16 = 9;
 
@@ -13,7 +13,7 @@ pub fn run(demo: &mut Demo) -> Result<String> {
     let laptop = demo.laptop;
     let host = demo.lab.get(laptop);
     let port = host.port();
-    let errors = host.add(ping::socket(icmp::Endpoint::Udp(port.into())));
+    let errors = host.add(icmp_socket(icmp::Endpoint::Udp(port.into())));
     let mut socket = udp_socket();
     socket.bind(port)?;
     socket.send_slice(b"anyone there?", (WEB, CLOSED))?;

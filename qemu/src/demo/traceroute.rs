@@ -3,12 +3,12 @@
 use std::net::Ipv4Addr;
 
 use anyhow::{Result, ensure};
-use qemu::lab::services::udp_socket;
+use qemu::lab::services::{icmp_socket, udp_socket};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::{icmp, udp};
 use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, IpAddress};
 
-use super::{Demo, INSIDE, LAPTOP, WEB, ping};
+use super::{Demo, INSIDE, LAPTOP, WEB};
 
 /// The port of traceroute's first probe.
 const FIRST_PORT: u16 = 33434;
@@ -24,7 +24,7 @@ fn probe(demo: &mut Demo, ttl: u8) -> Result<Ipv4Addr> {
     let laptop = demo.laptop;
     let host = demo.lab.get(laptop);
     let port = host.port();
-    let errors = host.add(ping::socket(icmp::Endpoint::Udp(port.into())));
+    let errors = host.add(icmp_socket(icmp::Endpoint::Udp(port.into())));
     let mut socket = udp_socket();
     socket.set_hop_limit(Some(ttl));
     socket.bind(port)?;

@@ -6,6 +6,7 @@ mod console;
 mod host;
 mod link;
 mod logs;
+mod ping;
 mod segment;
 pub mod services;
 pub mod tuple;
@@ -23,7 +24,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use smoltcp::wire::Ipv4Cidr;
+use smoltcp::wire::{EthernetAddress, Ipv4Cidr};
 
 use crate::machine::{Accel, Board, Machine};
 use crate::nic::{Cable, Nic};
@@ -108,8 +109,9 @@ impl Lab {
         let mut nics = Vec::new();
         for (index, fd) in (0..plan.nics).zip(FIRST_CABLE_FD..) {
             let (link, end) = Link::pair()?;
-            segments.push(Segment::new(index, link));
-            nics.push(Nic::new(index, Cable::Stream(fd)));
+            let nic = Nic::new(index, Cable::Stream(fd));
+            segments.push(Segment::new(index, link, EthernetAddress(nic.mac)));
+            nics.push(nic);
             ends.push(FdMapping { parent_fd: end, child_fd: fd });
         }
         let machine = Machine {
@@ -211,19 +213,25 @@ impl Lab {
             if Instant::now() >= deadline {
                 bail!("waited {:?} in vain for {what}{}", self.patience, self.evidence());
             }
-            self.wait(Some(deadline))?;
+            self.wait(deadline)?;
         }
+    }
+
+    /// Lets everything run for a while.
+    pub fn run_for(&mut self, time: Duration) -> Result<()> {
+        let end = Instant::now() + time;
+        while Instant::now() < end && !self.console.is_closed() {
+            self.settle()?;
+            self.wait(end)?;
+        }
+        Ok(())
     }
 
     /// Lets everything run until the machine ends by itself.
     pub fn end(&mut self) -> Result<ExitStatus> {
-        let deadline = Instant::now() + self.patience;
-        while !self.console.is_closed() {
-            if Instant::now() >= deadline {
-                bail!("waited {:?} in vain for the machine's end{}", self.patience, self.evidence());
-            }
-            self.settle()?;
-            self.wait(Some(deadline))?;
+        self.run_for(self.patience)?;
+        if !self.console.is_closed() {
+            bail!("waited {:?} in vain for the machine's end{}", self.patience, self.evidence());
         }
         Ok(self.child.wait()?)
     }
@@ -266,12 +274,12 @@ impl Lab {
     }
 
     /// Sleeps until there is something to do, and takes what came.
-    fn wait(&mut self, deadline: Option<Instant>) -> Result<()> {
+    fn wait(&mut self, deadline: Instant) -> Result<()> {
         let now = self.now();
         let timer = self.segments.iter_mut().filter_map(|segment| segment.idle_for(now)).min();
         let timer = timer.map(|delay| Duration::from_micros(delay.total_micros()));
-        let deadline = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let delay = timer.into_iter().chain(deadline).min();
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let delay = timer.map_or(rest, |timer| timer.min(rest));
 
         let interest = |unsent| if unsent { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
         let mut fds =
@@ -279,8 +287,8 @@ impl Lab {
         for segment in &self.segments {
             fds.push(PollFd::from_borrowed_fd(segment.link.as_fd(), interest(segment.link.has_unsent())));
         }
-        let timeout = delay.map(Timespec::try_from).transpose().context("a timer")?;
-        match poll(&mut fds, timeout.as_ref()) {
+        let timeout = Timespec::try_from(delay).context("a timer")?;
+        match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error).context("poll"),
         }

@@ -3,6 +3,7 @@
 use std::io;
 
 use smoltcp::time::{Duration, Instant};
+use smoltcp::wire::EthernetAddress;
 
 use super::capture::Capture;
 use super::host::Host;
@@ -25,13 +26,15 @@ pub struct Segment {
     pub hosts: Vec<Host>,
     /// The frames that passed, oldest first.
     pub seen: Vec<Sighting>,
+    /// The address of the router's card.
+    pub router: EthernetAddress,
     pub(super) link: Link,
     index: usize,
 }
 
 impl Segment {
-    pub fn new(index: usize, link: Link) -> Segment {
-        Segment { hosts: Vec::new(), seen: Vec::new(), link, index }
+    pub fn new(index: usize, link: Link, router: EthernetAddress) -> Segment {
+        Segment { hosts: Vec::new(), seen: Vec::new(), router, link, index }
     }
 
     /// Puts a frame on the cable.

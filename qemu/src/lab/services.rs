@@ -1,7 +1,7 @@
 //! What the hosts of a lab run: a server of files whose content anyone can check, and a UDP echo.
 
 use smoltcp::iface::{SocketHandle, SocketSet};
-use smoltcp::socket::{tcp, udp};
+use smoltcp::socket::{icmp, tcp, udp};
 
 use super::host::{Host, Service};
 
@@ -26,6 +26,14 @@ pub fn tcp_socket() -> tcp::Socket<'static> {
 pub fn udp_socket() -> udp::Socket<'static> {
     let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 32], vec![0; BUFFER]);
     udp::Socket::new(buffer(), buffer())
+}
+
+/// A new ICMP socket, bound to what it listens for.
+pub fn icmp_socket(endpoint: icmp::Endpoint) -> icmp::Socket<'static> {
+    let buffer = || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 8], vec![0; 4096]);
+    let mut socket = icmp::Socket::new(buffer(), buffer());
+    socket.bind(endpoint).expect("a new socket binds");
+    socket
 }
 
 /// Answers the line `GET /NUMBER` with that file's content, and closes.
@@ -176,6 +184,7 @@ mod tests {
     use crate::lab::link::Link;
     use crate::lab::segment::Segment;
     use smoltcp::time::Instant;
+    use smoltcp::wire::EthernetAddress;
     use std::path::Path;
 
     /// Two hosts at the ends of one cable, the second with a server.
@@ -187,7 +196,8 @@ mod tests {
             let address = format!("192.0.2.{last}/24").parse().unwrap();
             Host::new(name, [2, 0, 0, 0, 0, last], &[address], Instant::ZERO)
         };
-        let (mut client, mut server) = (Segment::new(0, link), Segment::new(1, Link::over(other).unwrap()));
+        let segment = |index, link| Segment::new(index, link, EthernetAddress([2, 0, 0, 0, 1, 1]));
+        let (mut client, mut server) = (segment(0, link), segment(1, Link::over(other).unwrap()));
         client.hosts.push(host("client", 1));
         server.hosts.push(host("server", 2));
         FileServer::start(&mut server.hosts[0], 80, 100_000, 1);
