@@ -1,5 +1,6 @@
 //! `cargo run`: the command line of the host program.
 
+mod bench;
 mod demo;
 mod run;
 
@@ -29,6 +30,8 @@ enum Command {
     Image,
     /// Play the hosts on both sides of the router, and judge what they see
     Demo(demo::Options),
+    /// Measure the router on this machine
+    Bench(bench::Options),
     /// Install what is missing on this machine, and nothing else
     Setup {
         /// Also the programs that tests and benchmarks start (iperf3, traceroute, ...)
@@ -57,6 +60,7 @@ fn execute(command: Option<Command>) -> Result<()> {
             Ok(())
         }
         Some(Command::Demo(options)) => demo::run(options),
+        Some(Command::Bench(options)) => bench::run(options),
         Some(Command::Setup { tests }) => {
             setup::target()?;
             setup::qemu()?;

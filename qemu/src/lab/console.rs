@@ -71,7 +71,8 @@ impl Console {
         self.closed
     }
 
-    pub(super) fn has_unsent(&self) -> bool {
+    /// The machine has not taken all that was typed.
+    pub fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
     }
 

@@ -7,71 +7,32 @@ mod host;
 mod link;
 mod logs;
 mod ping;
+mod qmp;
 mod segment;
 pub mod services;
+mod start;
 pub mod tuple;
 
 pub use console::Console;
 pub use host::{Host, Service};
+pub use qmp::Qmp;
 pub use segment::{Segment, Sighting};
+pub use start::Plan;
 
-use std::ffi::OsString;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use command_fds::{CommandFdExt, FdMapping};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use smoltcp::wire::{EthernetAddress, Ipv4Cidr};
+use smoltcp::wire::Ipv4Cidr;
 
-use crate::machine::{Accel, Board, Machine};
-use crate::nic::{Cable, Nic};
-use crate::{image, setup};
 use capture::Capture;
-use link::Link;
 use logs::Logs;
 
 /// How long an event may take on a busy machine before it counts as not happening.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The machine's ends of the sockets, as descriptors of QEMU.
-const CONSOLE_FD: i32 = 10;
-const FIRST_CABLE_FD: i32 = 11;
-
-/// What a lab is to be: tests name only their difference from the default.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// Names the folder with the logs.
-    pub name: String,
-    pub board: Board,
-    pub accel: Accel,
-    /// In MiB.
-    pub memory: u32,
-    /// Cards, each with a segment of its own.
-    pub nics: usize,
-    /// The text of the configuration; none leaves the router its own default.
-    pub config: Option<String>,
-    pub append: String,
-    /// Further words for QEMU.
-    pub more: Vec<OsString>,
-}
-
-impl Plan {
-    /// The usual machine: q35, two cards, the router's default configuration.
-    pub fn new(name: &str) -> Plan {
-        Plan {
-            name: name.into(),
-            board: Board::q35(),
-            accel: Accel::best(),
-            memory: 64,
-            nics: 2,
-            config: None,
-            append: String::new(),
-            more: Vec::new(),
-        }
-    }
-}
 
 /// What a command printed, and its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +48,7 @@ pub struct HostId(pub usize, usize);
 /// A lab that runs.
 pub struct Lab {
     pub console: Console,
+    pub qmp: Qmp,
     /// The segment at each card of the router.
     pub segments: Vec<Segment>,
     /// How long [`until`](Lab::until) waits.
@@ -98,41 +60,6 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Starts the machine, and does not wait for it.
-    pub fn start(plan: Plan) -> Result<Lab> {
-        let qemu = setup::qemu()?;
-        let logs = Logs::create(&plan.name)?;
-        let config = plan.config.as_deref().map(|text| logs.write("router.conf", text)).transpose()?;
-        let (console, console_end) = Console::pair(logs.file("console.log")?)?;
-        let mut ends = vec![FdMapping { parent_fd: console_end, child_fd: CONSOLE_FD }];
-        let mut segments = Vec::new();
-        let mut nics = Vec::new();
-        for (index, fd) in (0..plan.nics).zip(FIRST_CABLE_FD..) {
-            let (link, end) = Link::pair()?;
-            let nic = Nic::new(index, Cable::Stream(fd));
-            segments.push(Segment::new(index, link, EthernetAddress(nic.mac)));
-            nics.push(nic);
-            ends.push(FdMapping { parent_fd: end, child_fd: fd });
-        }
-        let machine = Machine {
-            board: plan.board,
-            accel: plan.accel,
-            memory: plan.memory,
-            nics,
-            config,
-            append: plan.append,
-            serial: ["-chardev", &format!("socket,id=console,fd={CONSOLE_FD}"), "-serial", "chardev:console"]
-                .map(OsString::from)
-                .to_vec(),
-            more: plan.more,
-            ..Machine::new(image::build()?)
-        };
-        let capture = Capture::create(&logs.path("packets.pcapng"), plan.nics)?;
-        let started = Instant::now();
-        let child = spawn(&machine.command(&qemu), ends, &logs)?;
-        Ok(Lab { console, segments, patience: PATIENCE, child, capture, logs, started })
-    }
-
     /// Starts the machine and waits for its prompt.
     pub fn boot(plan: Plan) -> Result<Lab> {
         let mut lab = Lab::start(plan)?;
@@ -236,9 +163,13 @@ impl Lab {
         Ok(self.child.wait()?)
     }
 
-    /// The process that is the machine.
-    pub fn process(&self) -> u32 {
-        self.child.id()
+    /// The processor time that the machine has used, where the system tells (proc(5), `/proc/pid/stat`).
+    pub fn cpu_time(&self) -> Option<Duration> {
+        const UTIME: usize = 11;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
+        let fields = stat.rsplit_once(')')?.1.split_whitespace().skip(UTIME).take(2);
+        let ticks: u64 = fields.map(|ticks| ticks.parse::<u64>().ok()).sum::<Option<u64>>()?;
+        Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
     }
 
     /// When the machine was started.
@@ -321,21 +252,4 @@ impl Drop for Lab {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Starts QEMU with the machine's ends of all sockets. It ends with this program, however that ends.
-fn spawn(qemu: &Command, ends: Vec<FdMapping>, logs: &Logs) -> Result<Child> {
-    let mut command = match setup::find("setpriv") {
-        Some(setpriv) => {
-            let mut command = Command::new(setpriv);
-            command.args(["--pdeathsig", "KILL", "--"]).arg(qemu.get_program());
-            command
-        }
-        None => Command::new(qemu.get_program()),
-    };
-    command.args(qemu.get_args());
-    command.envs(qemu.get_envs().filter_map(|(key, value)| Some((key, value?))));
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(logs.file("qemu.log")?);
-    command.fd_mappings(ends)?;
-    command.spawn().context("QEMU")
 }

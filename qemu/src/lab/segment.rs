@@ -37,6 +37,16 @@ impl Segment {
         Segment { hosts: Vec::new(), seen: Vec::new(), router, link, index }
     }
 
+    /// The machine has taken all that was sent.
+    pub fn is_drained(&self) -> bool {
+        !self.link.has_unsent()
+    }
+
+    /// How many frames the router has sent.
+    pub fn from_router(&self) -> usize {
+        self.seen.iter().filter(|sighting| sighting.from_router).count()
+    }
+
     /// Puts a frame on the cable.
     pub(super) fn inject(&mut self, frame: &[u8]) {
         self.link.send(frame);
