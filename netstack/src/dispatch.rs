@@ -20,11 +20,13 @@ use crate::{
         translate,
     },
     table::{
+        connections::deltas,
         fib::{NextHop, source_on},
         flow::{Direction, FlowId, Shortcut, Tick, status},
         neighbor::{self, NeighborId},
     },
     trace::Silent,
+    wire::checksum::Delta,
 };
 use smoltcp::wire::{EthernetAddress, Ipv4Address};
 
@@ -273,9 +275,20 @@ impl Router {
             return;
         }
         let Some(path) = self.paths.intern(&decision.filtered.counted) else { return };
-        let shortcut =
-            Shortcut { epoch: self.epoch, ingress, egress: hop.interface, neighbor, path, mtu: hop.mtu };
-        self.connections.flows.get_mut(id).shortcuts[direction as usize] = Some(shortcut);
+        let Some(port) = self.config.interface(hop.interface).port() else { return };
+        let flow = self.connections.flows.get_mut(id);
+        let (ip, transport) = deltas(flow.tuple(direction), &flow.translated(direction));
+        flow.shortcuts[direction as usize] = Some(Shortcut {
+            epoch: self.epoch,
+            ingress,
+            egress: hop.interface,
+            port,
+            neighbor,
+            path,
+            mtu: hop.mtu,
+            ip: ip.and(Delta::TTL),
+            transport,
+        });
     }
 
     /// Sends a packet to its next hop, or parks it until the MAC address is known.

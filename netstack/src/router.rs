@@ -4,6 +4,7 @@ use crate::{
     config::{Change, Config, ConfigError, PortInfo, rules::PortRange},
     dispatch::{Origin, Parked},
     exchange::Exchange,
+    fastpath::Undecided,
     headers::{ETHERNET_HEADER, Fragment, Headers},
     host::Host,
     interface::{InterfaceId, PortId, mac_text},
@@ -14,7 +15,7 @@ use crate::{
         address_claims::{AddressClaims, Broadcast, Conflict},
         connections::Connections,
         fib::Fib,
-        flow::{FlowId, Tick, status},
+        flow::{Direction, FlowId, Tick, Ticks, status},
         fragments::{Admission, Fragments},
         neighbor::{Claim, Neighbors},
         path::Paths,
@@ -76,6 +77,23 @@ pub struct Statistics {
     pub slow: u64,
 }
 
+/// What the fast path needs of a card's interface.
+#[derive(Clone, Copy)]
+pub(crate) struct Link {
+    pub interface: InterfaceId,
+    pub mac: EthernetAddress,
+    pub up: bool,
+}
+
+/// How long the flows of the fast path live after a packet.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Lifetimes {
+    pub udp: Ticks,
+    pub udp_stream: Ticks,
+    pub tcp_established: Ticks,
+    pub tcp_unacknowledged: Ticks,
+}
+
 /// Most packets that wait for MAC addresses, in all.
 const PARKED: usize = 128;
 /// How often some flows are looked at for whether their time is over.
@@ -104,7 +122,8 @@ pub struct Router {
     claims: AddressClaims,
     fragments: Fragments,
     carrier: Vec<bool>,
-    ports: Vec<InterfaceId>,
+    pub(crate) links: Vec<Link>,
+    pub(crate) lifetimes: Lifetimes,
     next_sweep: Instant,
     now: Instant,
 }
@@ -131,7 +150,8 @@ impl Router {
             claims: AddressClaims::default(),
             fragments: Fragments::default(),
             carrier: vec![true; config.interfaces.len()],
-            ports: config.interfaces().filter(|(_, it)| it.port().is_some()).map(|(id, _)| id).collect(),
+            links: Vec::new(),
+            lifetimes: Lifetimes::default(),
             next_sweep: Instant::ZERO,
             now: Instant::ZERO,
             config,
@@ -177,6 +197,10 @@ impl Router {
             self.fib = Fib::build(&self.config);
         }
         if stale.interfaces {
+            let cards = self.config.interfaces().filter(|(_, interface)| interface.port().is_some());
+            self.links = cards
+                .map(|(id, interface)| Link { interface: id, mac: interface.mac, up: interface.up })
+                .collect();
             self.counters.resize(self.config.interfaces.len(), InterfaceCounters::default());
             self.carrier.resize(self.config.interfaces.len(), true);
             self.claims.set_addresses(&self.config, self.now);
@@ -188,7 +212,7 @@ impl Router {
             // A masqueraded flow ends with its outer address (requirement 30).
             let fib = &self.fib;
             self.connections.end_where(|flow| {
-                let outer = flow.translated(crate::table::flow::Direction::Original).source;
+                let outer = flow.translated(Direction::Original).source;
                 flow.is(status::MASQUERADED) && !fib.is_local(outer)
             });
         }
@@ -207,6 +231,13 @@ impl Router {
             self.tracking_needed = self.config.tables.look_at_flows();
         }
         if stale.sysctl {
+            let settings = &self.config.sysctl.conntrack;
+            self.lifetimes = Lifetimes {
+                udp: Ticks::from_seconds(settings.udp_timeout),
+                udp_stream: Ticks::from_seconds(settings.udp_timeout_stream),
+                tcp_established: Ticks::from_seconds(settings.tcp_timeout_established),
+                tcp_unacknowledged: Ticks::from_seconds(settings.tcp_timeout_unacknowledged),
+            };
             self.connections.flows.set_limit(self.config.sysctl.conntrack.max as usize);
         }
         if stale != Change::NONE {
@@ -243,18 +274,40 @@ impl Router {
     /// Takes one frame from the wire to its end.
     pub fn receive(&mut self, cx: &mut Context<'_>, port: PortId, mut packet: Packet) -> Outcome {
         self.now = cx.now;
-        let Some(&ingress) = self.ports.get(usize::from(port.0)) else {
+        let Some(&link) = self.links.get(usize::from(port.0)) else {
             return self.discard(cx, packet, DropReason::InterfaceDown);
         };
-        let counters = &mut self.counters[usize::from(ingress.0)];
+        let counters = &mut self.counters[usize::from(link.interface.0)];
         counters.received_packets += 1;
         counters.received_bytes += packet.len() as u64;
+        match self.repeat(cx.now, &link, &mut packet) {
+            Ok(egress) => {
+                cx.exchange.transmit(egress, packet);
+                Outcome::Forwarded(egress)
+            }
+            Err(undecided) => self.receive_slowly(cx, link.interface, packet, undecided),
+        }
+    }
+
+    fn receive_slowly(
+        &mut self,
+        cx: &mut Context<'_>,
+        ingress: InterfaceId,
+        mut packet: Packet,
+        undecided: Undecided,
+    ) -> Outcome {
+        self.statistics.slow += 1;
         match ethernet::classify(packet.bytes(), self.config.interface(ingress)) {
             Ok(ethernet::Class::Arp) => self.receive_arp(cx, ingress, packet),
             Ok(ethernet::Class::Ipv4 { group }) => match Headers::parse(packet.bytes(), ETHERNET_HEADER) {
                 Ok(headers) => {
                     packet.truncate(ETHERNET_HEADER + usize::from(headers.total_length));
-                    self.receive_ipv4(cx, ingress, group, packet, headers)
+                    let origin = Origin { ingress: Some(ingress), link_broadcast: group, answer: false };
+                    if headers.fragment != Fragment::Whole {
+                        return self.receive_fragment(cx, origin, packet, headers);
+                    }
+                    let found = undecided.found.unwrap_or_else(|| self.find(cx.now, &headers));
+                    self.process(cx, origin, packet, &headers, found)
                 }
                 Err(reason) => self.refuse(cx, ingress, packet, reason),
             },
@@ -274,30 +327,6 @@ impl Router {
         self.discard(cx, packet, reason)
     }
 
-    fn receive_ipv4(
-        &mut self,
-        cx: &mut Context<'_>,
-        ingress: InterfaceId,
-        group: bool,
-        packet: Packet,
-        headers: Headers,
-    ) -> Outcome {
-        let origin = Origin { ingress: Some(ingress), link_broadcast: group, answer: false };
-        if headers.fragment != Fragment::Whole {
-            return self.receive_fragment(cx, origin, packet, headers);
-        }
-        let found = self.find(cx.now, &headers);
-        let packet = match found {
-            Some(found) if !group => match self.repeat(cx, ingress, packet, &headers, found) {
-                Ok(outcome) => return outcome,
-                Err(packet) => packet,
-            },
-            _ => packet,
-        };
-        self.statistics.slow += 1;
-        self.process(cx, origin, packet, &headers, found)
-    }
-
     pub(crate) fn find(&self, now: Instant, headers: &Headers) -> crate::pipeline::Found {
         tuple_of(headers).and_then(|tuple| self.connections.flows.find(&tuple, Tick::at(now)))
     }
@@ -309,7 +338,6 @@ impl Router {
         packet: Packet,
         headers: Headers,
     ) -> Outcome {
-        self.statistics.slow += 1;
         match self.fragments.admit(packet, headers, cx.now) {
             Admission::Held => Outcome::Held,
             Admission::Refused(packet, reason) => self.discard(cx, packet, reason),
@@ -428,7 +456,7 @@ impl Router {
 
     /// The card's link came up or went down.
     pub fn set_carrier(&mut self, port: PortId, carrier: bool) {
-        let Some(&interface) = self.ports.get(usize::from(port.0)) else { return };
+        let Some(&Link { interface, .. }) = self.links.get(usize::from(port.0)) else { return };
         let known = &mut self.carrier[usize::from(interface.0)];
         if carrier && !*known {
             self.claims.announce(interface, self.now);
@@ -444,8 +472,8 @@ impl Router {
     /// A frame that the driver could not put on the wire, because its card takes them too slowly.
     pub fn count_egress_drop(&mut self, port: PortId) {
         self.drops.count(DropReason::EgressQueueFull);
-        if let Some(interface) = self.ports.get(usize::from(port.0)) {
-            self.counters[usize::from(interface.0)].transmitted_dropped += 1;
+        if let Some(link) = self.links.get(usize::from(port.0)) {
+            self.counters[usize::from(link.interface.0)].transmitted_dropped += 1;
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
         connections::deltas,
         flow::{Direction, Flow, Tuple, status},
     },
-    wire::checksum::Delta,
+    wire::checksum::{self, Delta},
 };
 use smoltcp::wire::Ipv4Address;
 
@@ -33,8 +33,7 @@ fn put_word(bytes: &mut [u8], at: usize, value: u16) {
 }
 
 /// Gives the packet the addresses and ports of `to`, with the changes of both checksums known.
-#[inline]
-pub fn rewrite(frame: &mut [u8], headers: &Headers, to: &Tuple, ip: Delta, transport: Delta) {
+fn rewrite(frame: &mut [u8], headers: &Headers, to: &Tuple, ip: Delta, transport: Delta) {
     let header = headers.l3;
     let checksum = ip.apply(word(frame, header + 10));
     put_word(frame, header + 10, checksum);
@@ -55,9 +54,8 @@ pub fn rewrite(frame: &mut [u8], headers: &Headers, to: &Tuple, ip: Delta, trans
             put_word(frame, headers.l4, to.source_port);
             put_word(frame, headers.l4 + 2, to.destination_port);
             if checksummed {
-                let checksum = transport.apply(word(frame, headers.l4 + 6));
-                // 0 would say that there is none (RFC 768).
-                put_word(frame, headers.l4 + 6, if checksum == 0 { 0xffff } else { checksum });
+                let checksum = checksum::udp(transport.apply(word(frame, headers.l4 + 6)));
+                put_word(frame, headers.l4 + 6, checksum);
             }
         }
         Transport::IcmpQuery { kind, .. } => {

@@ -68,7 +68,6 @@ impl Connections {
         flow.tcp = draft.tcp;
         flow.outside = draft.outside;
         flow.expires = now.plus_seconds(timeout);
-        (flow.ip_delta, flow.transport_delta) = deltas(&draft.original, &draft.leaving);
         if draft.reserve {
             let inner = Endpoint { address: draft.original.source, port: draft.original.source_port };
             let outer = Endpoint { address: draft.leaving.source, port: draft.leaving.source_port };
@@ -156,18 +155,21 @@ impl Draft {
         }
     }
 
-    /// Gives the destination of what leaves.
+    /// Gives what leaves another destination.
     pub fn translate_destination(&mut self, to: Endpoint) {
-        self.leaving.destination = to.address;
-        self.leaving.destination_port = to.port;
-        self.status |= status::DESTINATION_NAT;
+        // To where it goes anyway is no translation.
+        if (self.leaving.destination, self.leaving.destination_port) != (to.address, to.port) {
+            self.status |= status::DESTINATION_NAT;
+        }
+        (self.leaving.destination, self.leaving.destination_port) = (to.address, to.port);
     }
 
-    /// Gives the source of what leaves.
+    /// Gives what leaves another source, and reserves its port.
     pub fn translate_source(&mut self, to: Endpoint) {
-        self.leaving.source = to.address;
-        self.leaving.source_port = to.port;
-        self.status |= status::SOURCE_NAT;
+        if (self.leaving.source, self.leaving.source_port) != (to.address, to.port) {
+            self.status |= status::SOURCE_NAT;
+        }
+        (self.leaving.source, self.leaving.source_port) = (to.address, to.port);
         self.reserve = true;
     }
 }

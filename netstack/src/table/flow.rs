@@ -6,7 +6,11 @@
 //! nobody outside knows, two tuples collide with probability 2^-32, whoever chose them.
 
 use super::{mapping::MappingId, neighbor::NeighborId, path::PathId};
-use crate::{interface::InterfaceId, stage::tcp::TcpState, wire::checksum::Delta};
+use crate::{
+    interface::{InterfaceId, PortId},
+    stage::tcp::TcpState,
+    wire::checksum::Delta,
+};
 use alloc::vec::Vec;
 use core::{fmt, num::NonZeroU32};
 use smoltcp::wire::Ipv4Address;
@@ -93,16 +97,33 @@ impl Tick {
     }
 
     /// `seconds` later.
-    #[inline]
     #[must_use]
     pub fn plus_seconds(self, seconds: u32) -> Self {
-        let ticks = (u64::from(seconds) * 1_000_000).div_ceil(1 << 16);
-        Self(self.0.saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX)))
+        self.plus(Ticks::from_seconds(seconds))
+    }
+
+    /// So much later.
+    #[inline]
+    #[must_use]
+    pub fn plus(self, ticks: Ticks) -> Self {
+        Self(self.0.saturating_add(ticks.0))
     }
 
     /// Whole seconds from `earlier` to here; 0 where that is in the future.
     pub fn seconds_since(self, earlier: Self) -> u32 {
         ((u64::from(self.0.saturating_sub(earlier.0)) << 16) / 1_000_000) as u32
+    }
+}
+
+/// A span of [`Tick`]s.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Ticks(u32);
+
+impl Ticks {
+    /// At least so many seconds.
+    pub fn from_seconds(seconds: u32) -> Self {
+        let ticks = (u64::from(seconds) * 1_000_000).div_ceil(1 << 16);
+        Self(u32::try_from(ticks).unwrap_or(u32::MAX))
     }
 }
 
@@ -116,12 +137,18 @@ pub struct Shortcut {
     pub ingress: InterfaceId,
     /// The interface they leave by.
     pub egress: InterfaceId,
+    /// The card below that.
+    pub port: PortId,
     /// The next hop.
     pub neighbor: NeighborId,
     /// The rules that count each packet.
     pub path: PathId,
     /// The largest packet that can leave, in bytes.
     pub mtu: u16,
+    /// Change of the IP header checksum, that of the TTL included.
+    pub ip: Delta,
+    /// Change of the transport checksum.
+    pub transport: Delta,
 }
 
 /// Bits of [`Flow::status`].
@@ -149,10 +176,6 @@ pub struct Flow {
     pub expires: Tick,
     /// The reservation of its outer port, where its source is translated.
     pub mapping: Option<MappingId>,
-    /// Change of the IP header checksum in the original direction, without the TTL.
-    pub ip_delta: Delta,
-    /// Change of the transport checksum in the original direction.
-    pub transport_delta: Delta,
     /// Bits of [`status`].
     pub status: u8,
     /// State, where it is TCP.
@@ -172,8 +195,6 @@ impl Flow {
             shortcuts: [None; 2],
             expires: Tick::default(),
             mapping: None,
-            ip_delta: Delta::NONE,
-            transport_delta: Delta::NONE,
             status: 0,
             tcp: TcpState::None,
             outside: InterfaceId::LOOPBACK,
@@ -197,12 +218,6 @@ impl Flow {
     #[inline]
     pub fn is(&self, bits: u8) -> bool {
         self.status & bits == bits
-    }
-
-    /// Whether its packets leave with other addresses or ports than they came with.
-    #[inline]
-    pub fn is_translated(&self) -> bool {
-        self.status & (status::SOURCE_NAT | status::DESTINATION_NAT) != 0
     }
 
     fn in_use(&self) -> bool {

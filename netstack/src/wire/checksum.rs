@@ -47,6 +47,12 @@ fn fold_half(total: u32) -> u16 {
     ((total >> 16) + (total & 0xffff)) as u16
 }
 
+/// A checksum as UDP carries it: 0 would say that there is none (RFC 768).
+#[inline]
+pub fn udp(checksum: u16) -> u16 {
+    if checksum == 0 { 0xffff } else { checksum }
+}
+
 /// A change of some bytes that a checksum covers, folded: the sum of ~m + m' over the words m that change.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Delta(u16);
@@ -54,6 +60,8 @@ pub struct Delta(u16);
 impl Delta {
     /// Nothing changes.
     pub const NONE: Self = Self(0);
+    /// The TTL goes down by one: its word by 0x100.
+    pub const TTL: Self = Self(!0x100);
 
     /// A 16-bit word changes from `old` to `new`.
     #[inline]
