@@ -145,7 +145,9 @@ impl Router {
         }
         match (answer, arrival.ingress) {
             // RFC 1122 3.3.6: silently discarded, or a stranger could make many answer at once.
-            (Destination::Local { .. }, Some(_)) if arrival.link_broadcast => Err(DropReason::LinkBroadcast.into()),
+            (Destination::Local { .. }, Some(_)) if arrival.link_broadcast => {
+                Err(DropReason::LinkBroadcast.into())
+            }
             (Destination::Local { .. }, _) => Ok(Way::Deliver),
             (Destination::Broadcast { interface }, Some(ingress)) => match interface {
                 Some(other) if other != ingress => Err(DropReason::DirectedBroadcast.into()),
