@@ -2,6 +2,7 @@
 
 mod argument;
 mod ip;
+pub mod iptables;
 mod job;
 mod print;
 mod script;

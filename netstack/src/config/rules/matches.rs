@@ -28,10 +28,7 @@ pub enum Match {
         destination: Option<Negatable<PortRange>>,
     },
     /// `-m icmp --icmp-type`
-    Icmp {
-        /// Type, and first and last code; type `None` is `any`.
-        kind: Negatable<(Option<u8>, u8, u8)>,
-    },
+    Icmp(Negatable<IcmpType>),
     /// `-m multiport`
     Multiport {
         /// Which port it looks at.
@@ -47,6 +44,42 @@ pub enum Match {
     Mac(Negatable<EthernetAddress>),
     /// `-m limit`
     Limit(Limit),
+}
+
+/// What `--icmp-type` names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct IcmpType {
+    /// Type; `None` is `any`.
+    pub kind: Option<u8>,
+    /// First code.
+    pub first_code: u8,
+    /// Last code, included.
+    pub last_code: u8,
+}
+
+impl IcmpType {
+    /// Whatever the type and code are.
+    pub const ANY: Self = Self { kind: None, first_code: 0, last_code: u8::MAX };
+
+    /// One type with every code.
+    pub const fn of(kind: u8) -> Self {
+        Self { kind: Some(kind), ..Self::ANY }
+    }
+
+    /// One type with one code.
+    pub const fn with_code(kind: u8, code: u8) -> Self {
+        Self { kind: Some(kind), first_code: code, last_code: code }
+    }
+
+    /// Whether a message of this type and code is meant.
+    pub fn contains(self, kind: u8, code: u8) -> bool {
+        self.kind.is_none_or(|it| it == kind && (self.first_code..=self.last_code).contains(&code))
+    }
+
+    /// Whether the code does not matter.
+    pub fn any_code(self) -> bool {
+        (self.first_code, self.last_code) == (0, u8::MAX)
+    }
 }
 
 /// Which port `multiport` looks at.
@@ -117,7 +150,9 @@ struct Bucket {
 }
 
 impl Limit {
-    /// The burst unless `--limit-burst` says otherwise.
+    /// `3/hour`, unless `--limit` says otherwise.
+    pub const DEFAULT_RATE: (u32, u32) = (3, 3_600);
+    /// The burst, unless `--limit-burst` says otherwise.
     pub const DEFAULT_BURST: u32 = 5;
     /// The largest rate per second and the largest burst.
     pub const MAX: u32 = 10_000;
@@ -153,6 +188,16 @@ impl Limit {
     /// How many packets may come at once after a long silence.
     pub fn burst(&self) -> u32 {
         self.burst
+    }
+
+    /// The same rate with another burst, which is then full.
+    pub fn with_burst(self, burst: u32) -> Self {
+        Self { burst, ..self }.filled()
+    }
+
+    fn filled(self) -> Self {
+        self.bucket.set(Bucket { level: self.capacity(), filled_at: Instant::ZERO });
+        self
     }
 
     /// Whether one more packet is within the limit; with `take` it is also charged.

@@ -1,14 +1,18 @@
 //! The tables of `iptables` as typed rules: what a rule looks at, and what it does; iptables(8).
 
+mod check;
+mod edit;
 mod matches;
 pub mod names;
 mod target;
 mod text;
 mod uses;
 
-pub use matches::{ConntrackMatch, Limit, Match, MultiportSide, state_bit};
+pub(crate) use edit::check_chain_name;
+pub use matches::{ConntrackMatch, IcmpType, Limit, Match, MultiportSide, state_bit};
 pub use target::{Log, NatTo, RandomPorts, RejectWith, Target};
 pub use text::RuleText;
+pub(crate) use text::{Dashed, HostOrNet, Mac, States, TcpFlags};
 
 use crate::interface::InterfaceName;
 use alloc::{string::String, vec::Vec};
@@ -47,6 +51,8 @@ pub enum Hook {
 /// One table: built-in chains first, in hook order, then the user's in the order of their creation.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Table {
+    /// Which one it is.
+    pub name: TableName,
     /// The chains. A [`ChainId`] is a place in this list.
     pub chains: Vec<Chain>,
 }
@@ -125,7 +131,7 @@ impl PartialEq for Counters {
 }
 
 /// Something that a rule wants, or wants not (`!`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct Negatable<T> {
     /// Written with `!`.
     pub not: bool,
@@ -170,6 +176,21 @@ pub struct Rule {
     pub counters: Counters,
 }
 
+impl Rule {
+    /// The chain that the rule leads to.
+    pub fn next_chain(&self) -> Option<ChainId> {
+        match self.target {
+            Some(Target::Jump(chain) | Target::Goto(chain)) => Some(chain),
+            _ => None,
+        }
+    }
+
+    /// The one protocol that the rule is about; `None` where it is about several.
+    pub fn only_protocol(&self) -> Option<u8> {
+        self.protocol.filter(|wish| !wish.not).map(|wish| wish.value)
+    }
+}
+
 /// A name, or with `+` the beginning of one.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct InterfacePattern {
@@ -191,8 +212,8 @@ impl Default for Tables {
     fn default() -> Self {
         use Hook::*;
         Self {
-            filter: Table::new(&[Input, Forward, Output]),
-            nat: Table::new(&[Prerouting, Input, Output, Postrouting]),
+            filter: Table::new(TableName::Filter, &[Input, Forward, Output]),
+            nat: Table::new(TableName::Nat, &[Prerouting, Input, Output, Postrouting]),
         }
     }
 }
@@ -203,6 +224,14 @@ impl Tables {
         match name {
             TableName::Filter => &self.filter,
             TableName::Nat => &self.nat,
+        }
+    }
+
+    /// The table of that name alone.
+    pub fn take(self, name: TableName) -> Table {
+        match name {
+            TableName::Filter => self.filter,
+            TableName::Nat => self.nat,
         }
     }
 
@@ -217,13 +246,13 @@ impl Tables {
 
 impl Table {
     /// A table with these built-in chains, empty, policy ACCEPT.
-    fn new(hooks: &[Hook]) -> Self {
+    fn new(name: TableName, hooks: &[Hook]) -> Self {
         let chain = |&hook: &Hook| Chain {
             name: String::from(hook.chain_name()),
             builtin: Some(Builtin { hook, policy: Policy::Accept, counters: Counters::default() }),
             rules: Vec::new(),
         };
-        Self { chains: hooks.iter().map(chain).collect() }
+        Self { name, chains: hooks.iter().map(chain).collect() }
     }
 
     /// The built-in chain that is asked at `hook`.
@@ -246,9 +275,15 @@ impl Table {
         &self.chains[usize::from(id.0)]
     }
 
+    /// How many rules jump or go to a chain.
+    pub fn references(&self, id: ChainId) -> usize {
+        let rules = self.chains.iter().flat_map(|chain| &chain.rules);
+        rules.filter(|rule| rule.next_chain() == Some(id)).count()
+    }
+
     /// The words of `rule`, which is a rule of this table, as `iptables -S` prints them after `-A CHAIN`.
     pub fn text<'a>(&'a self, rule: &'a Rule) -> RuleText<'a> {
-        RuleText { table: self, rule }
+        RuleText { table: self, rule, counters: false }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Names that iptables takes and prints for protocols, services and ICMP types (IANA; RFC 792).
 
+use super::IcmpType;
 use crate::headers::protocol;
 
 /// Protocols by name. The first name of a number is the one that is printed.
@@ -44,49 +45,49 @@ const SERVICES: &[(&str, u16, (bool, bool))] = &[
     ("ident", 113, TCP), ("krb5", 88, BOTH), ("subversion", 3690, TCP),
 ];
 
-/// Type, and first and last code, of ICMP messages by name; the type of `any` is `None`.
+/// ICMP messages by name. The first name of a message is the one that is printed.
 #[rustfmt::skip]
-pub const ICMP_TYPES: &[(&str, (Option<u8>, u8, u8))] = &[
-    ("any", (None, 0, 255)),
-    ("echo-reply", (Some(0), 0, 255)),
-    ("pong", (Some(0), 0, 255)),
-    ("destination-unreachable", (Some(3), 0, 255)),
-    ("network-unreachable", (Some(3), 0, 0)),
-    ("host-unreachable", (Some(3), 1, 1)),
-    ("protocol-unreachable", (Some(3), 2, 2)),
-    ("port-unreachable", (Some(3), 3, 3)),
-    ("fragmentation-needed", (Some(3), 4, 4)),
-    ("source-route-failed", (Some(3), 5, 5)),
-    ("network-unknown", (Some(3), 6, 6)),
-    ("host-unknown", (Some(3), 7, 7)),
-    ("network-prohibited", (Some(3), 9, 9)),
-    ("host-prohibited", (Some(3), 10, 10)),
-    ("TOS-network-unreachable", (Some(3), 11, 11)),
-    ("TOS-host-unreachable", (Some(3), 12, 12)),
-    ("communication-prohibited", (Some(3), 13, 13)),
-    ("host-precedence-violation", (Some(3), 14, 14)),
-    ("precedence-cutoff", (Some(3), 15, 15)),
-    ("source-quench", (Some(4), 0, 255)),
-    ("redirect", (Some(5), 0, 255)),
-    ("network-redirect", (Some(5), 0, 0)),
-    ("host-redirect", (Some(5), 1, 1)),
-    ("TOS-network-redirect", (Some(5), 2, 2)),
-    ("TOS-host-redirect", (Some(5), 3, 3)),
-    ("echo-request", (Some(8), 0, 255)),
-    ("ping", (Some(8), 0, 255)),
-    ("router-advertisement", (Some(9), 0, 255)),
-    ("router-solicitation", (Some(10), 0, 255)),
-    ("time-exceeded", (Some(11), 0, 255)),
-    ("ttl-exceeded", (Some(11), 0, 255)),
-    ("ttl-zero-during-transit", (Some(11), 0, 0)),
-    ("ttl-zero-during-reassembly", (Some(11), 1, 1)),
-    ("parameter-problem", (Some(12), 0, 255)),
-    ("ip-header-bad", (Some(12), 0, 0)),
-    ("required-option-missing", (Some(12), 1, 1)),
-    ("timestamp-request", (Some(13), 0, 255)),
-    ("timestamp-reply", (Some(14), 0, 255)),
-    ("address-mask-request", (Some(17), 0, 255)),
-    ("address-mask-reply", (Some(18), 0, 255)),
+const ICMP_TYPES: &[(&str, IcmpType)] = &[
+    ("any", IcmpType::ANY),
+    ("echo-reply", IcmpType::of(0)),
+    ("pong", IcmpType::of(0)),
+    ("destination-unreachable", IcmpType::of(3)),
+    ("network-unreachable", IcmpType::with_code(3, 0)),
+    ("host-unreachable", IcmpType::with_code(3, 1)),
+    ("protocol-unreachable", IcmpType::with_code(3, 2)),
+    ("port-unreachable", IcmpType::with_code(3, 3)),
+    ("fragmentation-needed", IcmpType::with_code(3, 4)),
+    ("source-route-failed", IcmpType::with_code(3, 5)),
+    ("network-unknown", IcmpType::with_code(3, 6)),
+    ("host-unknown", IcmpType::with_code(3, 7)),
+    ("network-prohibited", IcmpType::with_code(3, 9)),
+    ("host-prohibited", IcmpType::with_code(3, 10)),
+    ("TOS-network-unreachable", IcmpType::with_code(3, 11)),
+    ("TOS-host-unreachable", IcmpType::with_code(3, 12)),
+    ("communication-prohibited", IcmpType::with_code(3, 13)),
+    ("host-precedence-violation", IcmpType::with_code(3, 14)),
+    ("precedence-cutoff", IcmpType::with_code(3, 15)),
+    ("source-quench", IcmpType::of(4)),
+    ("redirect", IcmpType::of(5)),
+    ("network-redirect", IcmpType::with_code(5, 0)),
+    ("host-redirect", IcmpType::with_code(5, 1)),
+    ("TOS-network-redirect", IcmpType::with_code(5, 2)),
+    ("TOS-host-redirect", IcmpType::with_code(5, 3)),
+    ("echo-request", IcmpType::of(8)),
+    ("ping", IcmpType::of(8)),
+    ("router-advertisement", IcmpType::of(9)),
+    ("router-solicitation", IcmpType::of(10)),
+    ("time-exceeded", IcmpType::of(11)),
+    ("ttl-exceeded", IcmpType::of(11)),
+    ("ttl-zero-during-transit", IcmpType::with_code(11, 0)),
+    ("ttl-zero-during-reassembly", IcmpType::with_code(11, 1)),
+    ("parameter-problem", IcmpType::of(12)),
+    ("ip-header-bad", IcmpType::with_code(12, 0)),
+    ("required-option-missing", IcmpType::with_code(12, 1)),
+    ("timestamp-request", IcmpType::of(13)),
+    ("timestamp-reply", IcmpType::of(14)),
+    ("address-mask-request", IcmpType::of(17)),
+    ("address-mask-reply", IcmpType::of(18)),
 ];
 
 /// The name of an IP protocol, if it is a known one.
@@ -107,12 +108,20 @@ pub fn service_name(port: u16, protocol: Option<u8>) -> Option<&'static str> {
         .map(|(name, ..)| *name)
 }
 
-/// The port of the service of that name; `protocol` `None` takes any protocol.
-pub fn service_port(name: &str, protocol: Option<u8>) -> Option<u16> {
-    SERVICES
-        .iter()
-        .find(|(candidate, _, over)| *candidate == name && runs(*over, protocol))
-        .map(|(_, port, _)| *port)
+/// The port of the service of that name.
+pub fn service_port(name: &str) -> Option<u16> {
+    SERVICES.iter().find(|(candidate, ..)| *candidate == name).map(|(_, port, _)| *port)
+}
+
+/// ICMP messages whose name begins with `name`, however it is written.
+pub fn icmp_types(name: &str) -> impl Iterator<Item = (&'static str, IcmpType)> {
+    let fits = move |it: &str| it.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    ICMP_TYPES.iter().copied().filter(move |(candidate, _)| fits(candidate))
+}
+
+/// The name of an ICMP message.
+pub fn icmp_name(message: IcmpType) -> Option<&'static str> {
+    ICMP_TYPES.iter().find(|(_, candidate)| *candidate == message).map(|(name, _)| *name)
 }
 
 fn runs((tcp, udp): (bool, bool), protocol: Option<u8>) -> bool {
@@ -127,14 +136,20 @@ fn runs((tcp, udp): (bool, bool), protocol: Option<u8>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
 
     #[test]
     fn names_and_numbers_lead_to_each_other() {
         assert_eq!(protocol_name(47), Some("gre"));
         assert_eq!(protocol_number("icmpv6").and_then(protocol_name), Some("ipv6-icmp"));
         assert_eq!(protocol_number("all"), None);
-        assert_eq!(service_port("http", Some(protocol::TCP)), Some(80));
-        assert_eq!(service_port("http", Some(protocol::UDP)), None, "not over UDP");
+        assert_eq!(service_port("http"), Some(80));
         assert_eq!(service_name(80, Some(protocol::TCP)), Some("http"), "and not www");
+        assert_eq!(service_name(80, Some(protocol::UDP)), None, "not over UDP");
+        assert_eq!(
+            icmp_types("ECHO-").map(|(name, _)| name).collect::<Vec<_>>(),
+            ["echo-reply", "echo-request"]
+        );
+        assert_eq!(icmp_name(IcmpType::of(8)), Some("echo-request"), "and not ping");
     }
 }

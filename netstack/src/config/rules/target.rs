@@ -41,8 +41,8 @@ pub enum Target {
     },
 }
 
-/// How ports are randomised.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// How ports are randomised; the second is the stronger.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[allow(missing_docs)]
 pub enum RandomPorts {
     Random,
@@ -50,7 +50,7 @@ pub enum RandomPorts {
 }
 
 /// `A[-B][:P-Q]` of SNAT and DNAT.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub struct NatTo {
     /// First and last address; `None` where only ports were given.
     pub addresses: Option<(Ipv4Address, Ipv4Address)>,
@@ -91,9 +91,27 @@ pub struct Log {
     pub ip_options: bool,
     /// `--log-uid`, which a router has no use for
     pub uid: bool,
+    /// `--log-macdecode`
+    pub mac_decode: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            prefix: String::new(),
+            level: Self::DEFAULT_LEVEL,
+            tcp_sequence: false,
+            tcp_options: false,
+            ip_options: false,
+            uid: false,
+            mac_decode: false,
+        }
+    }
 }
 
 impl Log {
     /// Warning.
     pub const DEFAULT_LEVEL: u8 = 4;
+    /// The longest prefix, in bytes.
+    pub const MAX_PREFIX: usize = 29;
 }

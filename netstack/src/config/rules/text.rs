@@ -1,8 +1,8 @@
 //! A rule as `iptables -S` prints it: text that, parsed again, gives the same rule.
 
 use super::{
-    ConntrackMatch, InterfacePattern, Limit, Log, Match, MultiportSide, NatTo, Negatable, PortRange,
-    RandomPorts, RejectWith, Rule, Table, Target, names, state_bit,
+    ConntrackMatch, IcmpType, InterfacePattern, Limit, Log, Match, MultiportSide, NatTo, Negatable,
+    PortRange, RandomPorts, RejectWith, Rule, Table, Target, names, state_bit,
 };
 use core::fmt::{self, Display, Formatter};
 use smoltcp::wire::Ipv4Cidr;
@@ -11,6 +11,14 @@ use smoltcp::wire::Ipv4Cidr;
 pub struct RuleText<'a> {
     pub(super) table: &'a Table,
     pub(super) rule: &'a Rule,
+    pub(super) counters: bool,
+}
+
+impl RuleText<'_> {
+    /// The same with the counters, as `iptables -S -v` prints it.
+    pub fn with_counters(self) -> Self {
+        Self { counters: true, ..self }
+    }
 }
 
 impl Display for RuleText<'_> {
@@ -26,6 +34,10 @@ impl Display for RuleText<'_> {
         }
         for found in &rule.matches {
             write!(f, "{found}")?;
+        }
+        if self.counters {
+            let (packets, bytes) = rule.counters.get();
+            write!(f, " -c {packets} {bytes}")?;
         }
         match &rule.target {
             None => Ok(()),
@@ -90,15 +102,7 @@ impl Display for Match {
                 option(f, "--sport", source)?;
                 option(f, "--dport", destination)
             }
-            Self::Icmp { kind } => {
-                write!(f, " -m icmp{} --icmp-type ", not(kind.not))?;
-                match kind.value {
-                    (None, ..) => f.write_str("any"),
-                    (Some(kind), 0, u8::MAX) => write!(f, "{kind}"),
-                    (Some(kind), first, last) if first == last => write!(f, "{kind}/{first}"),
-                    (Some(kind), first, last) => write!(f, "{kind}/{first}:{last}"),
-                }
-            }
+            Self::Icmp(kind) => write!(f, " -m icmp{} --icmp-type {}", not(kind.not), kind.value),
             Self::Multiport { which, ports } => {
                 let name = match which {
                     MultiportSide::Source => "--sports",
@@ -118,6 +122,18 @@ impl Display for Match {
                     burst => write!(f, " --limit-burst {burst}"),
                 }
             }
+        }
+    }
+}
+
+/// `any`, `3`, `3/4` or, where Linux forgets the second, `3/4:5`.
+impl Display for IcmpType {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { kind: None, .. } => f.write_str("any"),
+            Self { kind: Some(kind), .. } if self.any_code() => write!(f, "{kind}"),
+            Self { kind: Some(kind), first_code: a, last_code: b } if a == b => write!(f, "{kind}/{a}"),
+            Self { kind: Some(kind), first_code, last_code } => write!(f, "{kind}/{first_code}:{last_code}"),
         }
     }
 }
@@ -388,6 +404,7 @@ impl Display for Log {
             (self.tcp_options, " --log-tcp-options"),
             (self.ip_options, " --log-ip-options"),
             (self.uid, " --log-uid"),
+            (self.mac_decode, " --log-macdecode"),
         ];
         flags.iter().filter(|(set, _)| *set).try_for_each(|(_, word)| f.write_str(word))
     }

@@ -1,17 +1,14 @@
 //! What the plane wants to know of all rules at once.
 
-use super::{Match, Negatable, PortRange, Rule, Table, Tables, Target};
+use super::{Match, MultiportSide, PortRange, Rule, Table, Tables, Target};
 
 impl Tables {
     /// The ports that port-forwards claim, with their protocol; no translation may hand these out (requirement 31).
     pub fn reserved_ports(&self) -> impl Iterator<Item = (u8, PortRange)> {
         rules(&self.nat)
             .filter(|rule| matches!(rule.target, Some(Target::Dnat(_) | Target::Redirect { .. })))
-            .flat_map(|rule| {
-                let number = match rule.protocol {
-                    Some(Negatable { not: false, value }) => value,
-                    _ => 0,
-                };
+            .filter_map(|rule| Some((rule.only_protocol()?, rule)))
+            .flat_map(|(number, rule)| {
                 rule.matches.iter().flat_map(claimed_ports).map(move |range| (number, range))
             })
     }
@@ -37,7 +34,7 @@ fn claimed_ports(it: &Match) -> impl Iterator<Item = PortRange> {
         _ => None,
     };
     let several = match it {
-        Match::Multiport { ports: Negatable { not: false, value }, .. } => value.as_slice(),
+        Match::Multiport { which: MultiportSide::Destination, ports } if !ports.not => ports.value.as_slice(),
         _ => &[],
     };
     single.into_iter().chain(several.iter().copied())

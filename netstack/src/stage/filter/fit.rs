@@ -5,7 +5,7 @@
 
 use super::{Candidate, FlowState, FlowView};
 use crate::{
-    config::rules::{ConntrackMatch, Match, MultiportSide, Negatable, PortRange, Rule, state_bit},
+    config::rules::{ConntrackMatch, IcmpType, Match, MultiportSide, Negatable, PortRange, Rule, state_bit},
     headers::{Fragment, Transport},
     interface::InterfaceId,
 };
@@ -75,7 +75,7 @@ impl<'a> Subject<'a> {
                 let Transport::Udp { .. } = self.candidate.headers.transport else { return Err("-m udp") };
                 self.port_pair(source, destination)
             }
-            Match::Icmp { kind } if !self.varies(wanted) => self.icmp(kind),
+            Match::Icmp(kind) if !self.varies(wanted) => self.icmp(kind),
             Match::Multiport { which, ports } => {
                 let Some((source, destination)) = self.ports else { return Err("-m multiport") };
                 let listed = |port| ports.value.iter().any(|range| range.contains(port));
@@ -87,7 +87,7 @@ impl<'a> Subject<'a> {
                 require(ports.holds(found), "-m multiport")
             }
             Match::Conntrack(wanted) => conntrack(wanted, self.candidate.flow.as_ref()),
-            Match::Icmp { .. } | Match::Comment(_) | Match::Mac(_) | Match::Limit(_) => Ok(()),
+            Match::Icmp(_) | Match::Comment(_) | Match::Mac(_) | Match::Limit(_) => Ok(()),
         }
     }
 
@@ -96,9 +96,10 @@ impl<'a> Subject<'a> {
         match wanted {
             Match::Tcp { flags, .. } => flags.is_some(),
             // The type of a query belongs to its flow; its code may be anything.
-            Match::Icmp { kind: Negatable { value: (Some(_), first, last), .. } } => {
+            // The type of a query belongs to its flow; its code may be anything.
+            Match::Icmp(kind) => {
                 let query = matches!(self.candidate.headers.transport, Transport::IcmpQuery { .. });
-                !query || (*first, *last) != (0, u8::MAX)
+                kind.value != IcmpType::ANY && !(query && kind.value.any_code())
             }
             Match::Mac(_) | Match::Limit(_) => true,
             _ => false,
@@ -112,7 +113,7 @@ impl<'a> Subject<'a> {
                 let seen = self.candidate.headers.tcp_flags().unwrap_or(0);
                 check(flags, "--tcp-flags", |(mask, set)| seen & mask == *set)
             }
-            Match::Icmp { kind } => self.icmp(kind),
+            Match::Icmp(kind) => self.icmp(kind),
             Match::Mac(mac) => {
                 let Some(source) = self.candidate.frame.get(6..12) else { return Err("--mac-source") };
                 require(mac.holds(source == mac.value.as_bytes()), "--mac-source")
@@ -132,11 +133,9 @@ impl<'a> Subject<'a> {
         check(destination, "--dport", |range| range.contains(ports.1))
     }
 
-    fn icmp(&self, wanted: &Negatable<(Option<u8>, u8, u8)>) -> Result<(), &'static str> {
+    fn icmp(&self, wanted: &Negatable<IcmpType>) -> Result<(), &'static str> {
         let Some((kind, code)) = self.candidate.headers.icmp() else { return Err("--icmp-type") };
-        let (wanted_kind, first, last) = wanted.value;
-        let found = wanted_kind.is_none_or(|it| it == kind && (first..=last).contains(&code));
-        require(wanted.holds(found), "--icmp-type")
+        require(wanted.holds(wanted.value.contains(kind, code)), "--icmp-type")
     }
 }
 

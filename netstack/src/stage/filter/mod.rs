@@ -128,10 +128,6 @@ impl Trail {
     }
 }
 
-/// How deep chains may be nested below a built-in one. Deeper jumps are refused when a rule is added; should one be
-/// met all the same, the packet is dropped.
-pub const MAX_DEPTH: usize = 15;
-
 /// Where the walk stands.
 #[derive(Clone, Copy)]
 struct Place {
@@ -157,7 +153,7 @@ pub fn evaluate<'r, T: Trace>(
     // What is said of a fragment says nothing about the other packets of its flow.
     trail.unstable |= candidate.headers.fragment != Fragment::Whole;
 
-    let mut callers: heapless::Vec<Place, MAX_DEPTH> = heapless::Vec::new();
+    let mut callers: heapless::Vec<Place, { Table::MAX_DEPTH }> = heapless::Vec::new();
     let mut at = Place { chain: base, next: 0, depth: 0 };
     loop {
         let chain = table.chain(at.chain);
@@ -203,8 +199,9 @@ pub fn evaluate<'r, T: Trace>(
             // A return is a walk to the chain's end.
             Some(Target::Return) => at.next = chain.rules.len(),
             Some(target @ (Target::Jump(next) | Target::Goto(next))) => {
+                // Deeper jumps are refused when a rule is added; this keeps the walk bounded all the same.
                 let returns = matches!(target, Target::Jump(_));
-                if at.depth == MAX_DEPTH || (returns && callers.push(at).is_err()) {
+                if at.depth == Table::MAX_DEPTH || (returns && callers.push(at).is_err()) {
                     return Ruling::Drop(DropReason::FirewallRule);
                 }
                 at = Place { chain: *next, next: 0, depth: at.depth + 1 };

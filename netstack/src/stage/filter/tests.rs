@@ -3,8 +3,8 @@ use crate::{
     config::{
         PortInfo,
         rules::{
-            Builtin, Chain, ConntrackMatch, InterfacePattern, Limit, Log, Match, Negatable, PortRange,
-            RejectWith, Tables, state_bit,
+            Builtin, Chain, ConntrackMatch, IcmpType, InterfacePattern, Limit, Log, Match, Negatable,
+            PortRange, RejectWith, Tables, state_bit,
         },
     },
     headers::{Transport, tcp_flag},
@@ -219,19 +219,19 @@ fn flags_are_asked_only_where_all_that_is_constant_fits() {
 
 #[test]
 fn a_query_type_is_constant_and_an_error_type_is_not() {
-    let wanted = |kind| table(vec![accept_if(Match::Icmp { kind })]);
+    let wanted = |kind| table(vec![accept_if(Match::Icmp(kind))]);
     let mut world = World::new();
     world.headers.protocol = 1;
     world.headers.transport = Transport::IcmpQuery { kind: 8, code: 0, identifier: 7 };
-    let (ruling, trail) = world.ask(&wanted((Some(8), 0, 255).into()));
+    let (ruling, trail) = world.ask(&wanted(IcmpType::of(8).into()));
     assert_eq!((ruling, trail.unstable), (Ruling::Accept, false));
-    let (ruling, trail) = world.ask(&wanted((Some(8), 0, 0).into()));
+    let (ruling, trail) = world.ask(&wanted(IcmpType::with_code(8, 0).into()));
     assert_eq!((ruling, trail.unstable), (Ruling::Accept, true), "the code may differ next time");
     world.headers.transport = Transport::IcmpError { kind: 3, code: 4 };
-    let (ruling, trail) = world.ask(&wanted((Some(3), 4, 4).into()));
+    let (ruling, trail) = world.ask(&wanted(IcmpType::with_code(3, 4).into()));
     assert_eq!((ruling, trail.unstable), (Ruling::Accept, true));
-    assert_eq!(world.ask(&wanted((None, 0, 255).into())).0, Ruling::Accept);
-    assert_ne!(world.ask(&wanted(is_not((None, 0, 255)))).0, Ruling::Accept, "none is not any");
+    assert_eq!(world.ask(&wanted(IcmpType::ANY.into())).0, Ruling::Accept);
+    assert_ne!(world.ask(&wanted(is_not(IcmpType::ANY))).0, Ruling::Accept, "none is not any");
 }
 
 #[test]
@@ -348,15 +348,8 @@ fn loops_end() {
 
 #[test]
 fn a_log_rule_is_noted_and_the_walk_goes_on() {
-    let log = Log {
-        prefix: String::new(),
-        level: 4,
-        tcp_sequence: false,
-        tcp_options: false,
-        ip_options: false,
-        uid: false,
-    };
-    let (ruling, trail) = World::new().ask(&table(vec![rule(Target::Log(log)), rule(Target::Accept)]));
+    let (ruling, trail) =
+        World::new().ask(&table(vec![rule(Target::Log(Log::default())), rule(Target::Accept)]));
     assert_eq!(ruling, Ruling::Accept);
     assert_eq!(
         trail.logged.as_slice(),
