@@ -2,7 +2,7 @@
 
 mod argument;
 mod ip;
-pub mod iptables;
+mod iptables;
 mod job;
 mod print;
 mod script;
@@ -108,6 +108,9 @@ static COMMANDS: &[Command] = &[
     Command { name: "echo", parse: shell::echo },
     Command { name: "false", parse: shell::fail },
     Command { name: "ip", parse: ip::parse },
+    Command { name: "iptables", parse: iptables::parse },
+    Command { name: "iptables-restore", parse: iptables::parse_restore },
+    Command { name: "iptables-save", parse: iptables::parse_save },
     Command { name: "sysctl", parse: sysctl::parse },
     Command { name: "true", parse: shell::succeed },
 ];

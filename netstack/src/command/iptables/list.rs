@@ -2,8 +2,11 @@
 //!
 //! A table may hold thousands of rules, so a listing is a cursor that writes one line at a time.
 
-use super::{Failure, View, row::Row};
-use crate::config::rules::{Chain, ChainId, Rule, Table, TableName, Tables};
+use super::{Failure, LineSource, refused, request::View, row::Row};
+use crate::config::{
+    ConfigError,
+    rules::{Chain, ChainId, Rule, Table, TableName, Tables},
+};
 use alloc::{string::String, vec::Vec};
 use core::fmt::{self, Write};
 
@@ -36,56 +39,13 @@ impl Listing {
             None => chains_in_order(table),
             Some(name) => {
                 let found = table.find_chain(name);
-                let id = found.ok_or_else(|| Failure::refused("No chain/target/match by that name."))?;
+                let id =
+                    found.ok_or_else(|| refused(&ConfigError::new("No chain/target/match by that name.")))?;
                 Vec::from([id])
             }
         };
         let step = view.number.map_or(Step::Head, |number| Step::Rule(number.wrapping_sub(1)));
         Ok(Self { table: name, view, chains, at: 0, step })
-    }
-
-    /// Appends the next line, with its line break, to `out`; `false` at the end.
-    pub fn next_line(&mut self, tables: &Tables, out: &mut String) -> bool {
-        let table = tables.get(self.table);
-        loop {
-            let next = self.chains.get(self.at).and_then(|id| table.chains.get(usize::from(id.0)));
-            let Some(chain) = next else {
-                // -S declares all chains before the first rule.
-                if self.step != Step::Head || !self.view.as_commands || self.chains.is_empty() {
-                    return false;
-                }
-                (self.at, self.step) = (0, Step::Rule(0));
-                continue;
-            };
-            // Writing to a string cannot fail.
-            match self.step {
-                Step::Head if self.view.as_commands => {
-                    let _ = self.declare(chain, out);
-                    self.at += 1;
-                }
-                Step::Head => {
-                    let _ = self.head(table, chain, out);
-                    self.step = Step::Columns;
-                }
-                Step::Columns => {
-                    self.columns(out);
-                    self.step = Step::Rule(0);
-                }
-                Step::Rule(place) => {
-                    let Some(rule) = chain.rules.get(place) else {
-                        self.at += 1;
-                        self.step = if self.view.as_commands { Step::Rule(0) } else { Step::Head };
-                        continue;
-                    };
-                    let _ = self.rule(table, chain, place, rule, out);
-                    self.step = Step::Rule(place + 1);
-                    if self.view.number.is_some() {
-                        self.at = self.chains.len();
-                    }
-                }
-            }
-            return true;
-        }
     }
 
     /// `-P INPUT ACCEPT` or `-N LAN`.
@@ -149,6 +109,51 @@ impl Listing {
             write!(out, "{:>width$} {:>width$} ", shown(packets), shown(bytes))?;
         }
         writeln!(out, "{}", Row { view: &self.view, table, rule })
+    }
+}
+
+impl LineSource for Listing {
+    fn next_line(&mut self, tables: &Tables, out: &mut String) -> bool {
+        let table = tables.get(self.table);
+        loop {
+            let next = self.chains.get(self.at).and_then(|id| table.chains.get(usize::from(id.0)));
+            let Some(chain) = next else {
+                // -S declares all chains before the first rule.
+                if self.step != Step::Head || !self.view.as_commands || self.chains.is_empty() {
+                    return false;
+                }
+                (self.at, self.step) = (0, Step::Rule(0));
+                continue;
+            };
+            // Writing to a string cannot fail.
+            match self.step {
+                Step::Head if self.view.as_commands => {
+                    let _ = self.declare(chain, out);
+                    self.at += 1;
+                }
+                Step::Head => {
+                    let _ = self.head(table, chain, out);
+                    self.step = Step::Columns;
+                }
+                Step::Columns => {
+                    self.columns(out);
+                    self.step = Step::Rule(0);
+                }
+                Step::Rule(place) => {
+                    let Some(rule) = chain.rules.get(place) else {
+                        self.at += 1;
+                        self.step = if self.view.as_commands { Step::Rule(0) } else { Step::Head };
+                        continue;
+                    };
+                    let _ = self.rule(table, chain, place, rule, out);
+                    self.step = Step::Rule(place + 1);
+                    if self.view.number.is_some() {
+                        self.at = self.chains.len();
+                    }
+                }
+            }
+            return true;
+        }
     }
 }
 

@@ -12,37 +12,88 @@ mod save;
 mod tests;
 mod values;
 
-pub use list::Listing;
-pub use request::{Action, Request, View};
-pub use restore::Restore;
+use super::{Action, Failure, Job, Progress, Session};
+use crate::config::{Config, ConfigError, rules::Tables};
+use alloc::{boxed::Box, format, string::String};
+use list::Listing;
+use request::{Request, Verb};
+use restore::Restore;
 pub use save::Save;
 
-use alloc::{format, string::String};
-
 /// What `iptables -V` prints, and what errors begin with.
-pub const VERSION: &str = "v1.8.9 (rutter)";
+const VERSION: &str = "v1.8.9 (rutter)";
 
-/// Why a command was refused: one line, and the status that it ends with.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Failure {
-    /// In the wording of iptables, without a line break.
-    pub text: String,
-    /// 1: it cannot be done; 2: it was not understood; 3: there is no such table.
-    pub status: u8,
+/// A command that was understood but cannot be done.
+fn refused(reason: &ConfigError) -> Failure {
+    Failure::new(1, format!("iptables: {reason}"))
 }
 
-impl Failure {
-    /// A command that was understood but cannot be done.
-    fn refused(reason: &str) -> Self {
-        Self { text: format!("iptables: {reason}"), status: 1 }
+/// A command that was not understood.
+fn usage(reason: &str) -> Failure {
+    match reason {
+        _ if reason.starts_with("Bad argument") => Failure::new(2, reason),
+        _ if reason.starts_with("table ") => Failure::new(3, format!("iptables {VERSION}: {reason}")),
+        _ => Failure::new(2, format!("iptables {VERSION}: {reason}")),
     }
+}
 
-    /// A command that was not understood.
-    fn usage(reason: &str) -> Self {
-        let status = if reason.starts_with("table ") { 3 } else { 2 };
-        match reason.starts_with("Bad argument") {
-            true => Self { text: String::from(reason), status },
-            false => Self { text: format!("iptables {VERSION}: {reason}"), status },
+/// `iptables`
+pub(super) fn parse(words: &[String], config: &Config) -> Result<Action, Failure> {
+    let request = Request::parse(words, &config.tables)?;
+    match &request.verb {
+        Verb::Version => Ok(Action::print(format!("iptables {VERSION}"))),
+        Verb::List(view) => {
+            let listing = Listing::new(request.table, view.clone(), &config.tables)?;
+            let zero = view.zero.then_some(request);
+            Ok(Action::job(Lines { source: listing, afterwards: zero }))
         }
+        _ => Ok(Action::edit(move |config| {
+            request.apply(&mut config.tables).map_err(|failure| ConfigError(failure.text))
+        })),
+    }
+}
+
+/// `iptables-save`
+pub(super) fn parse_save(words: &[String], _: &Config) -> Result<Action, Failure> {
+    Ok(Action::job(Lines { source: Save::parse(words)?, afterwards: None }))
+}
+
+/// `iptables-restore`
+pub(super) fn parse_restore(words: &[String], _: &Config) -> Result<Action, Failure> {
+    let restore = Restore::parse(words)?;
+    Ok(Action::Read(Box::new(move |config: &mut Config, text: &str| {
+        restore.apply(text, &mut config.tables).map_err(|failure| ConfigError(failure.text))
+    })))
+}
+
+/// A text that is written line by line.
+trait LineSource {
+    /// Appends the next line, with its line break; `false` at the end.
+    fn next_line(&mut self, tables: &Tables, out: &mut String) -> bool;
+}
+
+/// Prints a long text a few kilobytes at a time.
+struct Lines<S> {
+    source: S,
+    /// `-Z` beside `-L`.
+    afterwards: Option<Request>,
+}
+
+impl<S: LineSource> Job for Lines<S> {
+    fn step(&mut self, session: &mut Session<'_, '_>, out: &mut String) -> Progress {
+        const STEP: usize = 2048;
+        session.router.settle_counters();
+        while out.len() < STEP {
+            if self.source.next_line(&session.router.config().tables, out) {
+                continue;
+            }
+            let Some(request) = self.afterwards.take() else { return Progress::Done(0) };
+            let zero = |config: &mut Config| request.execute(&mut config.tables);
+            return match session.router.edit(zero) {
+                Ok(()) => Progress::Done(0),
+                Err(reason) => Progress::Failed(refused(&reason)),
+            };
+        }
+        Progress::More
     }
 }

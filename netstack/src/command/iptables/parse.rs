@@ -4,7 +4,8 @@ use super::{
     Failure,
     extension::{Extension, Part},
     options::{GlobalOption, OPTIONS, Takes},
-    request::{Action, Request, View},
+    request::{Request, Verb, View},
+    usage,
     values::{Parsed, decimal, interface, networks, protocol},
 };
 use crate::config::rules::{
@@ -25,9 +26,7 @@ impl Request {
     /// In the wording of iptables, naming the word.
     pub fn parse<W: AsRef<str>>(words: &[W], tables: &Tables) -> Result<Self, Failure> {
         let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
-        Parser::read(&words)
-            .and_then(|parser| parser.finish(tables))
-            .map_err(|reason| Failure::usage(&reason))
+        Parser::read(&words).and_then(|parser| parser.finish(tables)).map_err(|reason| usage(&reason))
     }
 
     /// The same for a line of iptables-restore, which names its table elsewhere; with the bare reason as the error.
@@ -295,35 +294,35 @@ impl<'a> Parser<'a> {
             ('A' | 'C' | 'I' | 'R', _) | ('D', None) => self.rules(&chain, tables.get(table))?,
             _ => Vec::new(),
         };
-        let action = match (letter, number) {
-            ('A', _) => Action::Append { chain, rules },
-            ('C', _) => Action::Check { chain, rules },
-            ('D', None) => Action::Delete { chain, rules },
-            ('D', Some(number)) => Action::DeleteNumber { chain, number },
-            ('I', number) => Action::Insert { chain, number: number.unwrap_or(1), rules },
+        let verb = match (letter, number) {
+            ('A', _) => Verb::Append { chain, rules },
+            ('C', _) => Verb::Check { chain, rules },
+            ('D', None) => Verb::Delete { chain, rules },
+            ('D', Some(number)) => Verb::DeleteNumber { chain, number },
+            ('I', number) => Verb::Insert { chain, number: number.unwrap_or(1), rules },
             ('R', None) => return Err("-R requires a rule number".to_string()),
             ('R', Some(number)) => match (rules.pop(), rules.is_empty()) {
-                (Some(rule), true) => Action::Replace { chain, number, rule },
+                (Some(rule), true) => Verb::Replace { chain, number, rule },
                 _ => return Err("Replacement rule does not specify a unique address".to_string()),
             },
             ('E', _) => {
                 let to = second.ok_or("-E requires old-chain-name and new-chain-name")?;
-                Action::RenameChain { from: chain, to: to.to_string() }
+                Verb::RenameChain { from: chain, to: to.to_string() }
             }
-            ('F', _) => Action::Flush { chain: name },
+            ('F', _) => Verb::Flush { chain: name },
             ('N', _) => {
                 check_chain_name(&chain)?;
-                Action::CreateChain { name: chain }
+                Verb::CreateChain { name: chain }
             }
             ('P', _) => {
                 let policy = second.ok_or("-P requires a chain and a policy")?;
                 let counters = self.given.contains(&'c').then(|| self.rule.counters.get());
-                Action::SetPolicy { chain, policy: policy.to_string(), counters }
+                Verb::SetPolicy { chain, policy: policy.to_string(), counters }
             }
-            ('X', _) => Action::DeleteChain { name },
-            ('Z', number) => Action::Zero { chain: name, number },
-            ('V', _) => Action::Version,
-            _ => Action::List(View {
+            ('X', _) => Verb::DeleteChain { name },
+            ('Z', number) => Verb::Zero { chain: name, number },
+            ('V', _) => Verb::Version,
+            _ => Verb::List(View {
                 chain: name,
                 number,
                 as_commands: letter == 'S',
@@ -334,7 +333,7 @@ impl<'a> Parser<'a> {
                 line_numbers: self.given.contains(&LINE_NUMBERS),
             }),
         };
-        Ok(Request { table, action })
+        Ok(Request { table, verb })
     }
 
     /// Whether every option that was given belongs to this command.

@@ -1,6 +1,6 @@
 //! What an `iptables` command asks for, and doing it.
 
-use super::{Failure, list::Listing};
+use super::{Failure, refused};
 use crate::config::{
     Change, ConfigError,
     rules::{Rule, TableName, Tables},
@@ -13,13 +13,13 @@ pub struct Request {
     /// `-t`
     pub table: TableName,
     /// What to do.
-    pub action: Action,
+    pub verb: Verb,
 }
 
 /// What to do.
 #[derive(Clone, PartialEq, Debug)]
 #[allow(missing_docs)]
-pub enum Action {
+pub enum Verb {
     Append { chain: String, rules: Vec<Rule> },
     Insert { chain: String, number: usize, rules: Vec<Rule> },
     Replace { chain: String, number: usize, rule: Rule },
@@ -63,39 +63,28 @@ impl Request {
     /// # Errors
     /// In the wording of iptables; then nothing has changed.
     pub fn apply(self, tables: &mut Tables) -> Result<Change, Failure> {
-        self.execute(tables).map_err(|reason| Failure::refused(&reason.0))
+        self.execute(tables).map_err(|reason| refused(&reason))
     }
 
     /// The same with the bare reason as the error.
     pub(super) fn execute(self, tables: &mut Tables) -> Result<Change, ConfigError> {
         let table = tables.get_mut(self.table);
-        match self.action {
-            Action::Append { chain, rules } => table.append(&chain, rules),
-            Action::Insert { chain, number, rules } => table.insert(&chain, number, rules),
-            Action::Replace { chain, number, rule } => table.replace(&chain, number, rule),
-            Action::Delete { chain, rules } => table.delete(&chain, &rules),
-            Action::DeleteNumber { chain, number } => table.delete_number(&chain, number),
-            Action::Check { chain, rules } => table.check(&chain, &rules).map(|()| Change::NONE),
-            Action::Flush { chain } => table.flush(chain.as_deref()),
-            Action::CreateChain { name } => table.create_chain(&name),
-            Action::DeleteChain { name } => table.delete_chain(name.as_deref()),
-            Action::RenameChain { from, to } => table.rename_chain(&from, &to),
-            Action::SetPolicy { chain, policy, counters } => table.set_policy(&chain, &policy, counters),
-            Action::List(View { zero: false, .. }) | Action::Version => Ok(Change::NONE),
-            Action::List(View { chain, number, .. }) | Action::Zero { chain, number } => {
+        match self.verb {
+            Verb::Append { chain, rules } => table.append(&chain, rules),
+            Verb::Insert { chain, number, rules } => table.insert(&chain, number, rules),
+            Verb::Replace { chain, number, rule } => table.replace(&chain, number, rule),
+            Verb::Delete { chain, rules } => table.delete(&chain, &rules),
+            Verb::DeleteNumber { chain, number } => table.delete_number(&chain, number),
+            Verb::Check { chain, rules } => table.check(&chain, &rules).map(|()| Change::NONE),
+            Verb::Flush { chain } => table.flush(chain.as_deref()),
+            Verb::CreateChain { name } => table.create_chain(&name),
+            Verb::DeleteChain { name } => table.delete_chain(name.as_deref()),
+            Verb::RenameChain { from, to } => table.rename_chain(&from, &to),
+            Verb::SetPolicy { chain, policy, counters } => table.set_policy(&chain, &policy, counters),
+            Verb::List(View { zero: false, .. }) | Verb::Version => Ok(Change::NONE),
+            Verb::List(View { chain, number, .. }) | Verb::Zero { chain, number } => {
                 table.zero(chain.as_deref(), number).map(|()| Change::NONE)
             }
-        }
-    }
-
-    /// What is to be printed: `None` for what only changes something.
-    ///
-    /// # Errors
-    /// No such chain.
-    pub fn listing(&self, tables: &Tables) -> Result<Option<Listing>, Failure> {
-        match &self.action {
-            Action::List(view) => Listing::new(self.table, view.clone(), tables).map(Some),
-            _ => Ok(None),
         }
     }
 }

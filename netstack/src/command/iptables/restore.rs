@@ -1,6 +1,6 @@
 //! `iptables-restore`: a text as `iptables-save` prints it, taken whole or not at all; iptables-restore(8).
 
-use super::{Action, Failure, Request, values::decimal};
+use super::{Failure, Request, Verb, values::decimal};
 use crate::config::{
     Change,
     rules::{Table, TableName, Tables},
@@ -30,7 +30,7 @@ impl Restore {
     /// # Errors
     /// In the wording of iptables-restore, naming the word.
     pub fn parse<W: AsRef<str>>(words: &[W]) -> Result<Self, Failure> {
-        let refuse = |text: String| Failure { text, status: 1 };
+        let refuse = |text: String| Failure::new(1, text);
         let mut restore = Self::default();
         let mut words = words.iter().map(AsRef::as_ref).peekable();
         while let Some(word) = words.next() {
@@ -64,9 +64,8 @@ impl Restore {
     /// # Errors
     /// The first line that is wrong, with its number and the reason.
     pub fn apply(&self, text: &str, tables: &mut Tables) -> Result<Change, Failure> {
-        let fail = |line: usize, reason: String| Failure {
-            text: format!("iptables-restore: line {line} failed: {reason}"),
-            status: 1,
+        let fail = |line: usize, reason: String| {
+            Failure::new(1, format!("iptables-restore: line {line} failed: {reason}"))
         };
         let mut new = tables.clone();
         let mut present = None;
@@ -86,8 +85,8 @@ impl Restore {
             };
         }
         if present.is_some() {
-            let text = format!("iptables-restore: COMMIT expected at line {}", count + 1);
-            return Err(Failure { text, status: 1 });
+            let line = count + 1;
+            return Err(Failure::new(1, format!("iptables-restore: COMMIT expected at line {line}")));
         }
         if self.test {
             return Ok(Change::NONE);
@@ -161,9 +160,9 @@ impl Restore {
         let words = split(line)?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut request = Request::parse_for(name, &words, tables)?;
-        match &mut request.action {
-            Action::List(_) | Action::Version => return Err(format!("`{line}' only prints")),
-            Action::Append { chain, rules } => {
+        match &mut request.verb {
+            Verb::List(_) | Verb::Version => return Err(format!("`{line}' only prints")),
+            Verb::Append { chain, rules } => {
                 for rule in &*rules {
                     if let Some((packets, bytes)) = counters {
                         rule.counters.add(packets, bytes);

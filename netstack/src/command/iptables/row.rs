@@ -1,6 +1,6 @@
 //! One rule as a row of `iptables -L`; iptables(8).
 
-use super::View;
+use super::request::View;
 use crate::{
     config::rules::{
         ConntrackMatch, Dashed, HostOrNet, IcmpType, InterfacePattern, Log, Mac, Match, MultiportSide, NatTo,

@@ -1,6 +1,6 @@
 //! `iptables-save`: the rules as text that `iptables-restore` takes, line by line; iptables-save(8).
 
-use super::{Failure, VERSION, list::chains_in_order};
+use super::{Failure, LineSource, VERSION, list::chains_in_order};
 use crate::config::rules::{Chain, ChainId, TableName, Tables};
 use alloc::{collections::VecDeque, format, string::String, vec::Vec};
 use core::fmt::{self, Write};
@@ -38,7 +38,7 @@ impl Save {
     /// # Errors
     /// In the wording of iptables-save, naming the word.
     pub fn parse<W: AsRef<str>>(words: &[W]) -> Result<Self, Failure> {
-        let refuse = |text: String| Failure { text, status: 1 };
+        let refuse = |text: String| Failure::new(1, text);
         let mut save = Self::all(false);
         let mut words = words.iter().map(AsRef::as_ref);
         while let Some(word) = words.next() {
@@ -59,14 +59,6 @@ impl Save {
             }
         }
         Ok(save)
-    }
-
-    /// Appends the next line, with its line break, to `out`; `false` at the end.
-    pub fn next_line(&mut self, tables: &Tables, out: &mut String) -> bool {
-        let Some(&name) = self.tables.front() else { return false };
-        // Writing to a string cannot fail.
-        let _ = self.write_line(tables, name, out);
-        true
     }
 
     fn write_line(&mut self, tables: &Tables, name: TableName, out: &mut String) -> fmt::Result {
@@ -113,6 +105,15 @@ impl Save {
                 writeln!(out, "# Completed")
             }
         }
+    }
+}
+
+impl LineSource for Save {
+    fn next_line(&mut self, tables: &Tables, out: &mut String) -> bool {
+        let Some(&name) = self.tables.front() else { return false };
+        // Writing to a string cannot fail.
+        let _ = self.write_line(tables, name, out);
+        true
     }
 }
 

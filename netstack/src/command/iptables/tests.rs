@@ -1,7 +1,9 @@
 //! Sessions recorded from the tools of Linux, and what rutter decides otherwise.
 
-use super::{Action, Failure, Request, Restore, Save, VERSION, restore::split};
-use crate::config::rules::{PortRange, Tables};
+use super::{
+    Failure, LineSource, Listing, Request, Restore, Save, VERSION, Verb, request::View, restore::split,
+};
+use crate::config::rules::{PortRange, TableName, Tables};
 use alloc::{
     format,
     string::{String, ToString},
@@ -17,7 +19,8 @@ fn run(line: &str, tables: &mut Tables) -> Result<String, Failure> {
     match command.as_str() {
         "iptables" => {
             let request = Request::parse(words, tables)?;
-            if let Some(mut listing) = request.listing(tables)? {
+            if let Verb::List(view) = &request.verb {
+                let mut listing = Listing::new(request.table, view.clone(), tables)?;
                 while listing.next_line(tables, &mut out) {}
             }
             request.apply(tables)?;
@@ -340,8 +343,7 @@ fn restore_has_its_options() {
 #[test]
 fn a_listing_goes_on_when_rules_change_under_it() {
     let mut tables = tables(&["iptables -N A", "iptables -A A", "iptables -A A", "iptables -N B"]);
-    let words = ["-L", "-n"];
-    let mut listing = Request::parse(&words, &tables).unwrap().listing(&tables).unwrap().unwrap();
+    let mut listing = Listing::new(TableName::Filter, View::default(), &tables).unwrap();
     let mut out = String::new();
     for _ in 0..10 {
         assert!(listing.next_line(&tables, &mut out));
@@ -353,11 +355,11 @@ fn a_listing_goes_on_when_rules_change_under_it() {
 }
 
 #[test]
-fn every_command_has_an_action() {
+fn every_command_has_its_verb() {
     let tables = Tables::default();
-    let action = |line: &str| Request::parse(&split(line).unwrap(), &tables).unwrap().action;
-    assert_eq!(action("-V"), Action::Version);
-    assert_eq!(action("-Z INPUT 2"), Action::Zero { chain: Some("INPUT".to_string()), number: Some(2) });
-    assert_eq!(action("--flush"), Action::Flush { chain: None });
-    assert_eq!(action("-X"), Action::DeleteChain { name: None });
+    let verb = |line: &str| Request::parse(&split(line).unwrap(), &tables).unwrap().verb;
+    assert_eq!(verb("-V"), Verb::Version);
+    assert_eq!(verb("-Z INPUT 2"), Verb::Zero { chain: Some("INPUT".to_string()), number: Some(2) });
+    assert_eq!(verb("--flush"), Verb::Flush { chain: None });
+    assert_eq!(verb("-X"), Verb::DeleteChain { name: None });
 }
