@@ -46,7 +46,7 @@ impl Range {
     pub const fn pages_around(self) -> Self {
         let end = match self.end.checked_next_multiple_of(PAGE) {
             Some(end) => end,
-            None => u64::MAX & !(PAGE - 1),
+            None => !(PAGE - 1),
         };
         Self::new(self.start & !(PAGE - 1), end)
     }

@@ -38,7 +38,6 @@ fn find_on_pci() -> Vec<Device> {
         if virtio_device_type(&info).is_none() {
             continue;
         }
-        pci::enable(&mut root, function);
         match pci_device(&mut root, function) {
             Ok(device) => found.push(device),
             Err(error) => warn!("virtio device {function}: {error}"),
@@ -48,7 +47,9 @@ fn find_on_pci() -> Vec<Device> {
 }
 
 fn pci_device(root: &mut PciRoot<Ports>, function: DeviceFunction) -> Result<Device, String> {
+    pci::set_enabled(root, function, false);
     let transport = PciTransport::new::<Identity, _>(root, function).map_err(|error| error.to_string())?;
+    pci::set_enabled(root, function, true);
     let bus = pci_registers(root, function).ok_or("its registers cannot be reached")?;
     Ok(Device::new(transport.into(), bus))
 }

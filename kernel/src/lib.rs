@@ -4,6 +4,8 @@
 extern crate alloc;
 
 pub mod acpi;
+#[cfg(test)]
+mod fake_device;
 pub mod log_ring;
 pub mod options;
 pub mod queues;

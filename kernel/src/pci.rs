@@ -68,10 +68,12 @@ fn collect(root: &PciRoot<Ports>, bus: u8, found: &mut Vec<(DeviceFunction, Devi
     }
 }
 
-/// Lets a function answer on the memory bus and reach memory itself.
-pub fn enable(root: &mut PciRoot<Ports>, function: DeviceFunction) {
+/// Lets a function answer on the memory bus and reach memory itself, or neither. Where a base address register is measured,
+/// it should not answer: else every write to the register moves a region of the machine's memory map.
+pub fn set_enabled(root: &mut PciRoot<Ports>, function: DeviceFunction, enabled: bool) {
     let (_, command) = root.get_status_command(function);
-    root.set_command(function, command | Command::MEMORY_SPACE | Command::BUS_MASTER);
+    let (space, master) = (Command::IO_SPACE | Command::MEMORY_SPACE, Command::BUS_MASTER);
+    root.set_command(function, if enabled { command | space | master } else { command - space - master });
 }
 
 /// Address of the register block that a capability points to: a base address register and an offset into it.

@@ -9,7 +9,7 @@ const OTHER: u64 = 8 << 20;
 const SPARE_BUFFERS: usize = 512;
 /// Flows that fit into the smallest machine; fewer are never offered.
 const FEWEST_FLOWS: u64 = 65_536;
-/// More than this only delays the start.
+/// More than this would delay the start.
 const MOST_FLOWS: u64 = 1 << 20;
 const MANY_MEBIBYTES: u64 = 256 << 20;
 
@@ -33,7 +33,7 @@ pub fn ring_limit(free: u64) -> u16 {
 pub fn divide(free: u64, ring_entries: usize, bytes_per_flow: usize) -> Sizes {
     let buffers = ring_entries + SPARE_BUFFERS;
     let left = free.saturating_sub(OTHER + (buffers * BUFFER) as u64);
-    let flows = left / 8 * 7 / bytes_per_flow as u64;
+    let flows = left / 2 / bytes_per_flow as u64;
     Sizes {
         flows: flows.clamp(FEWEST_FLOWS, MOST_FLOWS) as usize,
         neighbors: if free >= MANY_MEBIBYTES { 16_384 } else { 4096 },

@@ -85,7 +85,7 @@ impl Area {
     /// The 16-bit word at `offset`, which is even and inside the area.
     #[inline]
     fn word(&self, offset: usize) -> &AtomicU16 {
-        debug_assert!(offset % 2 == 0 && offset + 2 <= self.layout.size());
+        debug_assert!(offset.is_multiple_of(2) && offset + 2 <= self.layout.size());
         // SAFETY: inside the allocation and aligned; whoever else touches it (the device) does so atomically.
         unsafe { AtomicU16::from_ptr(self.base.as_ptr().add(offset).cast()) }
     }
