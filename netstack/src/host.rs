@@ -6,13 +6,15 @@
 mod device;
 mod probe;
 mod reassembly;
+#[cfg(test)]
+mod tests;
 
 pub use probe::{AnswerKind, Probe, ProbeAnswer, ProbeKind, ProbeSession};
 
 use crate::{
     config::Config,
     exchange::Exchange,
-    headers::{Fragment, Headers, Transport, protocol, tcp_flag},
+    headers::{ETHERNET_HEADER, Fragment, Headers, Transport, protocol, tcp_flag},
     outcome::DropReason,
     packet::Packet,
     stage::icmp::IcmpError,
@@ -274,20 +276,31 @@ impl Host {
     /// Sends a probe: it waits in [`Host::take_outgoing`].
     ///
     /// # Errors
-    /// `HostQueueFull` or `NoBuffer`; also for a closed session and for a probe that is longer than a buffer.
+    /// `HostQueueFull`; `NoBuffer`; `FragmentationNeeded` with DF set where no buffer is long enough, or the packet would be
+    /// longer than 65,535 bytes; `NoListener` for a session that is closed.
     pub fn send_probe(
         &mut self,
         exchange: &mut Exchange,
         session: ProbeSession,
-        probe: &Probe,
+        probe: Probe,
         now: Instant,
     ) -> Result<(), DropReason> {
         if !self.egress.has_room() {
             return Err(DropReason::HostQueueFull);
         }
-        let identification = self.egress.next_identification();
-        let packet = self.probes.send(exchange, session, probe, identification, now);
-        self.egress.push(packet.ok_or(DropReason::NoBuffer)?);
+        if exchange.available() == 0 {
+            return Err(DropReason::NoBuffer);
+        }
+        let length = probe.packet_length();
+        let fits = exchange
+            .allocate_frame(ETHERNET_HEADER + length)
+            .map(|packet| exchange.recycle(packet))
+            .is_some();
+        if length > usize::from(u16::MAX) || probe.dont_fragment && !fits {
+            return Err(DropReason::FragmentationNeeded);
+        }
+        let write = self.probes.send(session, probe, now).ok_or(DropReason::NoListener)?;
+        self.egress.emit(exchange, length, probe.dont_fragment, write);
         Ok(())
     }
 

@@ -24,7 +24,7 @@ const MTU: usize = u16::MAX as usize;
 /// What smoltcp sends, made fit for the pipeline.
 pub(super) struct Egress {
     queue: VecDeque<Packet>,
-    /// Of the next packet.
+    /// Of the last packet.
     identification: u16,
     /// Own addresses, with the MTU of their interface.
     pub(super) mtus: Vec<(Ipv4Address, u16)>,
@@ -41,18 +41,8 @@ impl Egress {
         self.queue.len() < QUEUE
     }
 
-    /// Queues a frame that is complete.
-    pub(super) fn push(&mut self, packet: Packet) {
-        self.queue.push_back(packet);
-    }
-
     pub(super) fn pop(&mut self) -> Option<Packet> {
         self.queue.pop_front()
-    }
-
-    pub(super) fn next_identification(&mut self) -> u16 {
-        self.identification = self.identification.wrapping_add(1);
-        self.identification
     }
 
     /// Lowers the MSS of a SYN to what fits the interface that the source address belongs to (RFC 9293 3.7.1): smoltcp,
@@ -73,22 +63,51 @@ impl Egress {
         tcp[16..18].copy_from_slice(&sum.to_be_bytes());
     }
 
-    /// Completes the header that smoltcp wrote. It does no path MTU discovery, so DF must be clear (RFC 1191 3), and
+    /// Completes the header of a packet of ours. smoltcp does no path MTU discovery, so DF must be clear (RFC 1191 3), and
     /// then the identification must differ (RFC 6864 4.1).
-    fn complete(&mut self, ip: &mut [u8]) {
+    fn complete(&mut self, ip: &mut [u8], dont_fragment: bool) {
         if ip[9] == protocol::TCP {
             self.limit_mss(ip);
         }
-        let identification = self.next_identification();
-        ip[4..6].copy_from_slice(&identification.to_be_bytes());
-        ip[6..8].fill(0);
+        self.identification = self.identification.wrapping_add(1);
+        ip[4..6].copy_from_slice(&self.identification.to_be_bytes());
+        ip[6..8].copy_from_slice(&[u8::from(dont_fragment) << 6, 0]);
         set_checksum(ip);
     }
 
-    /// Cuts the packet in `scratch` into fragments that fit the buffers of the exchange (RFC 791 3.2).
-    fn fragment(&mut self, exchange: &mut Exchange) {
-        let scratch = core::mem::take(&mut self.scratch);
-        let (header, payload) = scratch.split_at(IPV4_HEADER);
+    /// Queues an IPv4 packet of `length` bytes that `write` writes, but for identification, flags and checksum of the
+    /// header; as fragments where it is longer than a buffer. Without a free buffer it is lost.
+    pub(super) fn emit<R>(
+        &mut self,
+        exchange: &mut Exchange,
+        length: usize,
+        dont_fragment: bool,
+        write: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        match exchange.allocate_frame(ETHERNET_HEADER + length) {
+            Some(mut packet) => {
+                write_ethernet(packet.bytes_mut());
+                let ip = &mut packet.bytes_mut()[ETHERNET_HEADER..];
+                let result = write(ip);
+                self.complete(ip, dont_fragment);
+                self.queue.push_back(packet);
+                result
+            }
+            None => {
+                let mut scratch = core::mem::take(&mut self.scratch);
+                scratch.resize(length, 0);
+                let result = write(&mut scratch);
+                self.complete(&mut scratch, false);
+                self.fragment(exchange, &scratch);
+                self.scratch = scratch;
+                result
+            }
+        }
+    }
+
+    /// Cuts a packet into fragments that fit the buffers of the exchange (RFC 791 3.2).
+    fn fragment(&mut self, exchange: &mut Exchange, packet: &[u8]) {
+        let (header, payload) = packet.split_at(IPV4_HEADER);
         let mut offset = 0;
         while offset < payload.len() && self.has_room() {
             let Some(mut packet) = exchange.allocate() else { break };
@@ -106,10 +125,9 @@ impl Egress {
             ip[2..4].copy_from_slice(&((IPV4_HEADER + length) as u16).to_be_bytes());
             ip[6..8].copy_from_slice(&((offset / 8) as u16 | u16::from(more) << 13).to_be_bytes());
             set_checksum(ip);
-            self.push(packet);
+            self.queue.push_back(packet);
             offset += length;
         }
-        self.scratch = scratch;
     }
 }
 
@@ -177,25 +195,6 @@ pub(super) struct Slot<'t> {
 
 impl TxToken for Slot<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
-        let Slot { exchange, egress } = self;
-        match exchange.allocate_frame(ETHERNET_HEADER + length) {
-            Some(mut packet) => {
-                write_ethernet(packet.bytes_mut());
-                let ip = &mut packet.bytes_mut()[ETHERNET_HEADER..];
-                let result = f(ip);
-                egress.complete(ip);
-                egress.push(packet);
-                result
-            }
-            None => {
-                let mut scratch = core::mem::take(&mut egress.scratch);
-                scratch.resize(length, 0);
-                let result = f(&mut scratch);
-                egress.complete(&mut scratch);
-                egress.scratch = scratch;
-                egress.fragment(exchange);
-                result
-            }
-        }
+        self.egress.emit(self.exchange, length, false, f)
     }
 }

@@ -4,9 +4,7 @@
 //! as short as RFC 792 allows.
 
 use crate::{
-    exchange::Exchange,
-    headers::{ETHERNET_HEADER, Headers, Quote, Transport, protocol},
-    packet::Packet,
+    headers::{Headers, Quote, Transport, protocol},
     wire::{
         checksum,
         ipv4::{IPV4_HEADER, OwnHeader},
@@ -54,6 +52,13 @@ pub struct Probe {
     pub tos: u8,
     /// The DF bit.
     pub dont_fragment: bool,
+}
+
+impl Probe {
+    /// Length of its IPv4 packet.
+    pub(super) fn packet_length(&self) -> usize {
+        IPV4_HEADER + PROBE_HEADER + usize::from(self.size)
+    }
 }
 
 /// What came back.
@@ -147,24 +152,19 @@ impl Probes {
             .map(|session| session.id.identifier)
     }
 
-    /// The frame of a probe. `None` without a free buffer that is long enough, or for a session that is closed.
+    /// Takes note of a probe that is sent now. Gives what writes it; `None`: the session is closed.
     pub(super) fn send(
         &mut self,
-        exchange: &mut Exchange,
         id: ProbeSession,
-        probe: &Probe,
-        identification: u16,
+        probe: Probe,
         now: Instant,
-    ) -> Option<Packet> {
+    ) -> Option<impl FnOnce(&mut [u8])> {
         let session = self.sessions.iter_mut().find(|session| session.id == id)?;
-        let length = ETHERNET_HEADER + IPV4_HEADER + PROBE_HEADER + usize::from(probe.size);
-        let mut packet = exchange.allocate_frame(length)?;
-        session.write(packet.bytes_mut(), probe, identification);
         if session.outstanding.len() == OUTSTANDING {
             session.outstanding.pop_front();
         }
         session.outstanding.push_back((probe.sequence, now));
-        Some(packet)
+        Some(move |packet: &mut [u8]| session.write(packet, &probe))
     }
 
     /// Sees whether a packet for the router answers a probe.
@@ -222,7 +222,8 @@ impl Session {
             && quote.destination == self.destination
     }
 
-    fn write(&self, frame: &mut [u8], probe: &Probe, identification: u16) {
+    /// Writes a probe that fills `packet`.
+    fn write(&self, packet: &mut [u8], probe: &Probe) {
         const ECHO_REQUEST: u8 = 8;
         let header = OwnHeader {
             source: self.source,
@@ -233,10 +234,10 @@ impl Session {
             },
             tos: probe.tos,
             ttl: probe.ttl.max(1),
-            identification,
+            identification: 0,
             dont_fragment: probe.dont_fragment,
         };
-        let segment = header.write(frame);
+        let segment = header.write(packet);
         for (place, byte) in segment[PROBE_HEADER..].iter_mut().enumerate() {
             *byte = place as u8;
         }

@@ -176,7 +176,7 @@ impl IcmpErrors {
             identification: self.identification,
             dont_fragment: false,
         }
-        .write(packet.bytes_mut());
+        .write_frame(packet.bytes_mut());
         let (kind, code) = error.kind_and_code();
         icmp[..4].copy_from_slice(&[kind, code, 0, 0]);
         icmp[4..8].copy_from_slice(&error.parameter());
@@ -210,7 +210,7 @@ pub fn reset(exchange: &mut Exchange, headers: &Headers, link_broadcast: bool) -
         identification: 0,
         dont_fragment: true,
     }
-    .write(packet.bytes_mut());
+    .write_frame(packet.bytes_mut());
     segment.fill(0);
     let mut tcp = TcpPacket::new_unchecked(segment);
     tcp.set_src_port(destination);

@@ -1,4 +1,4 @@
-//! The IPv4 header of a packet that the router makes itself (RFC 791 3.1), in a frame without MAC addresses.
+//! The IPv4 header of a packet that the router makes itself (RFC 791 3.1), and the frame without addresses before it.
 
 use crate::headers::ETHERNET_HEADER;
 use smoltcp::wire::{EthernetAddress, EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Address, Ipv4Packet};
@@ -26,11 +26,15 @@ pub struct OwnHeader {
 }
 
 impl OwnHeader {
-    /// Writes an Ethernet header without addresses and the IPv4 header of a packet that fills `frame`, which must have
-    /// room for both. Gives the payload.
-    pub fn write(self, frame: &mut [u8]) -> &mut [u8] {
+    /// Writes an Ethernet header without addresses and this header into a `frame` that has room for both. Gives the
+    /// payload.
+    pub fn write_frame(self, frame: &mut [u8]) -> &mut [u8] {
         write_ethernet(frame);
-        let bytes = &mut frame[ETHERNET_HEADER..];
+        self.write(&mut frame[ETHERNET_HEADER..])
+    }
+
+    /// Writes the header of a packet that fills `bytes`, which must have room for it. Gives the payload.
+    pub fn write(self, bytes: &mut [u8]) -> &mut [u8] {
         let total_length = bytes.len() as u16;
         let mut ip = Ipv4Packet::new_unchecked(&mut *bytes);
         ip.set_version(4);
