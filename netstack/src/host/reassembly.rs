@@ -165,3 +165,144 @@ impl Context {
         packet
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        headers::ETHERNET_HEADER,
+        packet::Packet,
+        stage::fragment,
+        test_support::{property, udp_frame},
+    };
+    use proptest::prelude::*;
+
+    fn parse(frame: &[u8]) -> Headers {
+        Headers::parse(frame, ETHERNET_HEADER).unwrap()
+    }
+
+    /// A datagram with this identification, in fragments for this MTU.
+    fn fragments(payload: usize, mtu: u16, identification: u16) -> Vec<Vec<u8>> {
+        let mut frame = udp_frame(payload);
+        frame[18..20].copy_from_slice(&identification.to_be_bytes());
+        set_checksum(&mut frame);
+        let headers = parse(&frame);
+        fragment::pieces(&frame, &headers, mtu)
+            .map(|piece| {
+                let mut packet = Packet::with_capacity(1514);
+                assert!(piece.write(&frame, &headers, &mut packet));
+                packet.bytes().to_vec()
+            })
+            .collect()
+    }
+
+    fn set_checksum(frame: &mut [u8]) {
+        frame[24..26].fill(0);
+        let sum = !checksum::sum(&frame[14..34]);
+        frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    }
+
+    /// Moves a fragment to another offset, in units of 8 bytes.
+    fn moved(mut frame: Vec<u8>, offset: u16, more: bool) -> Vec<u8> {
+        frame[20..22].copy_from_slice(&(offset | u16::from(more) << 13).to_be_bytes());
+        set_checksum(&mut frame);
+        frame
+    }
+
+    fn add<'r>(
+        reassembly: &'r mut Reassembly,
+        frame: &[u8],
+        second: i64,
+    ) -> Result<Option<&'r [u8]>, DropReason> {
+        reassembly.add(frame, &parse(frame), Instant::from_secs(second))
+    }
+
+    proptest! {
+        #![proptest_config(property())]
+
+        #[test]
+        fn any_order_with_repetitions_gives_the_packet(
+            payload in 100..8000usize,
+            mtu in 68..1500u16,
+            keys in prop::collection::vec(any::<u16>(), 200),
+        ) {
+            let parts = fragments(payload, mtu, 7);
+            prop_assume!(parts.len() > 1);
+            let mut order: Vec<usize> = (0..parts.len()).collect();
+            order.sort_by_key(|&part| keys[part]);
+            let mut reassembly = Reassembly::new();
+            let (last, others) = order.split_last().unwrap();
+            for part in others {
+                prop_assert_eq!(add(&mut reassembly, &parts[*part], 0), Ok(None));
+                prop_assert_eq!(add(&mut reassembly, &parts[*part], 0), Ok(None));
+            }
+            let whole = add(&mut reassembly, &parts[*last], 0).unwrap().unwrap();
+            let headers = Headers::parse(whole, 0).unwrap();
+            prop_assert_eq!(headers.fragment, crate::headers::Fragment::Whole);
+            prop_assert_eq!(&whole[20..], &udp_frame(payload)[34..]);
+        }
+    }
+
+    #[test]
+    fn an_overlap_spoils_the_packet() {
+        let parts = fragments(2000, 1500, 7);
+        let mut reassembly = Reassembly::new();
+        assert_eq!(add(&mut reassembly, &parts[0], 0), Ok(None));
+        let teardrop = moved(parts[1].clone(), 184, false);
+        assert_eq!(add(&mut reassembly, &teardrop, 0), Err(DropReason::FragmentIncomplete));
+        assert_eq!(add(&mut reassembly, &parts[1], 0), Ok(None), "the first half is gone");
+    }
+
+    #[test]
+    fn fragments_that_contradict_each_other_about_the_end_spoil_the_packet() {
+        let parts = fragments(4000, 1500, 7);
+        let end = |offset, more| moved(parts[2].clone(), offset, more);
+        for (first, second) in [
+            (end(370, false), end(500, false)),                    // two ends
+            (end(370, false), moved(parts[1].clone(), 500, true)), // data behind the end
+            (moved(parts[1].clone(), 500, true), end(370, false)), // an end before the data
+        ] {
+            let mut reassembly = Reassembly::new();
+            assert_eq!(add(&mut reassembly, &first, 0), Ok(None));
+            assert_eq!(add(&mut reassembly, &second, 0), Err(DropReason::FragmentIncomplete));
+        }
+    }
+
+    #[test]
+    fn a_packet_longer_than_65535_bytes_is_no_packet() {
+        let part = fragments(2000, 1500, 7).remove(0);
+        let mut reassembly = Reassembly::new();
+        assert_eq!(
+            add(&mut reassembly, &moved(part.clone(), 8191, false), 0),
+            Err(DropReason::FragmentIncomplete)
+        );
+        assert_eq!(add(&mut reassembly, &moved(part, 8000, true), 0), Ok(None));
+    }
+
+    #[test]
+    fn only_the_last_fragment_may_have_an_odd_length() {
+        let odd = moved(fragments(2001, 1500, 7).remove(1), 185, true);
+        assert_eq!(add(&mut Reassembly::new(), &odd, 0), Err(DropReason::FragmentIncomplete));
+    }
+
+    #[test]
+    fn half_a_packet_is_forgotten_after_30_s() {
+        let parts = fragments(2000, 1500, 7);
+        for (second, whole) in [(29, true), (30, false)] {
+            let mut reassembly = Reassembly::new();
+            assert_eq!(add(&mut reassembly, &parts[0], 0), Ok(None));
+            assert_eq!(add(&mut reassembly, &parts[1], second).unwrap().is_some(), whole);
+        }
+    }
+
+    #[test]
+    fn lost_fragments_do_not_shut_others_out() {
+        let mut reassembly = Reassembly::new();
+        for junk in 0..100 {
+            assert_eq!(add(&mut reassembly, &fragments(2000, 1500, 1000 + junk)[0], 0), Ok(None));
+        }
+        let parts = fragments(2000, 1500, 7);
+        assert_eq!(add(&mut reassembly, &parts[1], 1), Ok(None));
+        assert!(add(&mut reassembly, &parts[0], 1).unwrap().is_some());
+    }
+}

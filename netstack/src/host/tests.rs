@@ -445,22 +445,36 @@ fn an_idle_host_asks_for_nothing() {
 fn hostile_packets_harm_nobody() {
     let mut random = random();
     let mut wire = Wire::new();
-    connect(&mut wire);
-    wire.near.with_sockets(|_, sockets| {
-        sockets.add(udp_socket(53));
-        let mut listener = tcp_socket();
-        listener.listen(80).unwrap();
-        sockets.add(listener);
-    });
+    wire.near.with_sockets(|_, sockets| sockets.add(udp_socket(53)));
     wire.session(ProbeKind::Udp);
     wire.session(ProbeKind::Echo);
-    wire.run();
-    let mut corpus: Vec<Vec<u8>> = wire.seen.clone();
-    corpus.push(frame(IpProtocol::Tcp, &SYN, |_| {}));
-    corpus.push(frame(IpProtocol::Udp, &DATAGRAM, |_| {}));
-    corpus.push(frame(IpProtocol::Icmp, &ECHO_REQUEST, |_| {}));
+    let mut connection = None;
+    let mut corpus = Vec::new();
     let mut accepted = 0;
     for round in 0..200_000u32 {
+        if round % 1000 == 0 {
+            // A fresh connection with data under way in both directions, and its packets to be forged.
+            if let Some((client, server)) = connection {
+                wire.near.with_sockets(|_, sockets| drop(sockets.remove(client)));
+                wire.far.with_sockets(|_, sockets| drop(sockets.remove(server)));
+            }
+            let (client, server) = connect(&mut wire);
+            connection = Some((client, server));
+            wire.seen.clear();
+            for _ in 0..3 {
+                wire.turn();
+            }
+            for (host, handle) in [(&mut wire.near, client), (&mut wire.far, server)] {
+                host.with_sockets(|_, sockets| {
+                    let _ = sockets.get_mut::<tcp::Socket<'_>>(handle).send_slice(&[7; 9000]);
+                });
+            }
+            wire.turn();
+            corpus = wire.seen.clone();
+            corpus.push(frame(IpProtocol::Tcp, &SYN, |_| {}));
+            corpus.push(frame(IpProtocol::Udp, &DATAGRAM, |_| {}));
+            corpus.push(frame(IpProtocol::Icmp, &ECHO_REQUEST, |_| {}));
+        }
         let model = &corpus[random.next_u32() as usize % corpus.len()];
         let mut segment = model[34..].to_vec();
         for _ in 0..random.next_u32() % 4 {
