@@ -1,5 +1,6 @@
 //! What the unit tests of the plane share.
 
+use crate::config::interface::{InterfaceAddress, Scope};
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use rand_core::TryRng;
@@ -41,6 +42,12 @@ impl TryRng for TestRandom {
 /// MAC address of a host whose number is `host`.
 pub const fn mac(host: u8) -> EthernetAddress {
     EthernetAddress([0x52, 0x54, 0, 0, 0, host])
+}
+
+/// An address of an interface, as `ip address add` makes it.
+pub fn interface_address(cidr: &str) -> InterfaceAddress {
+    let scope = Scope::Global;
+    InterfaceAddress { cidr: cidr.parse().unwrap(), broadcast: None, scope, secondary: false, label: None }
 }
 
 /// A UDP frame from 192.168.1.2:5000 to 198.51.100.7:53 with so many bytes of payload, to the router's LAN card.

@@ -118,7 +118,7 @@ impl Context {
         let end = begin + payload.len();
         let past_the_end = self.length.is_some_and(|length| end > length || !more && end != length);
         let before_others = !more && end < self.end;
-        let ragged = payload.is_empty() || more && payload.len() % 8 != 0;
+        let ragged = payload.is_empty() || more && !payload.len().is_multiple_of(8);
         if ragged || past_the_end || before_others || headers.header_length() + end > LONGEST {
             return Progress::Spoilt;
         }

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{
-    config::{PortInfo, interface::InterfaceAddress, interface::Scope},
+    config::PortInfo,
     stage::icmp::IcmpErrors,
-    test_support::random,
+    test_support::{interface_address, random},
 };
 use alloc::vec;
 use rand_core::Rng;
@@ -22,12 +22,7 @@ const DELAY: Duration = Duration::from_millis(1);
 fn config(address: Ipv4Address) -> Config {
     let mut config = Config::new(&[PortInfo { mac: EthernetAddress([2, 0, 0, 0, 0, 1]), max_mtu: 1500 }]);
     config.interfaces[1].up = true;
-    config.interfaces[1].addresses.push(InterfaceAddress {
-        cidr: smoltcp::wire::Ipv4Cidr::new(address, 24),
-        broadcast: None,
-        scope: Scope::Global,
-        secondary: false,
-    });
+    config.interfaces[1].addresses.push(interface_address(&alloc::format!("{address}/24")));
     config
 }
 
@@ -369,7 +364,7 @@ fn connect(wire: &mut Wire) -> (SocketHandle, SocketHandle) {
 fn a_connection_carries_data_whole_in_segments_that_fit() {
     let mut wire = Wire::new();
     let (client, server) = connect(&mut wire);
-    let data: Vec<u8> = (0..100_000u32).map(|byte| (byte * 7 >> 3) as u8).collect();
+    let data: Vec<u8> = (0..100_000u32).map(|byte| (byte * 7 / 8) as u8).collect();
     let (mut sent, mut received) = (0, Vec::new());
     for _ in 0..10_000 {
         wire.turn();
@@ -481,7 +476,7 @@ fn hostile_packets_harm_nobody() {
             let at = random.next_u32() as usize % segment.len();
             segment[at] = random.next_u32() as u8;
         }
-        if random.next_u32() % 8 == 0 {
+        if random.next_u32().is_multiple_of(8) {
             segment.truncate(random.next_u32() as usize % segment.len());
         }
         let bits = random.next_u32();
@@ -491,7 +486,7 @@ fn hostile_packets_harm_nobody() {
         let protocol = IpProtocol::from(model[23]);
         let hostile = frame(protocol, &segment, |ip| {
             ip[12..20].copy_from_slice(&model[26..34]);
-            if bits % 64 == 0 {
+            if bits.is_multiple_of(64) {
                 ip[12..16].copy_from_slice(&random.next_u32().to_be_bytes());
             }
             if bits >> 6 & 31 == 0 {

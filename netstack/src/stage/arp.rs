@@ -148,13 +148,7 @@ fn build(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::{
-            PortInfo,
-            interface::{InterfaceAddress, Scope},
-        },
-        interface::PortId,
-    };
+    use crate::{config::PortInfo, interface::PortId, test_support::interface_address};
     use alloc::vec::Vec;
 
     const OUR_MAC: EthernetAddress = EthernetAddress([0x52, 0x54, 0, 0, 0, 1]);
@@ -177,13 +171,7 @@ mod tests {
     fn interface() -> Interface {
         let mut interface = Interface::ethernet(PortId(0), &PortInfo { mac: OUR_MAC, max_mtu: 1500 });
         interface.up = true;
-        interface.addresses.push(InterfaceAddress {
-            cidr: "192.168.1.1/24".parse().unwrap(),
-            broadcast: None,
-            scope: Scope::Global,
-            secondary: false,
-            label: None,
-        });
+        interface.addresses.push(interface_address("192.168.1.1/24"));
         interface
     }
 

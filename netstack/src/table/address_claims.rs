@@ -123,8 +123,8 @@ impl OwnAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{PortInfo, interface::InterfaceAddress, interface::Scope};
-    use smoltcp::wire::{EthernetAddress, Ipv4Cidr};
+    use crate::{config::PortInfo, test_support::interface_address};
+    use smoltcp::wire::EthernetAddress;
 
     const ETH0: InterfaceId = InterfaceId(1);
     const OWN: Ipv4Address = Ipv4Address::new(192, 0, 2, 1);
@@ -132,13 +132,7 @@ mod tests {
     fn config() -> Config {
         let mut config = Config::new(&[PortInfo { mac: EthernetAddress([2, 0, 0, 0, 0, 1]), max_mtu: 1500 }]);
         config.interfaces[1].up = true;
-        config.interfaces[1].addresses.push(InterfaceAddress {
-            cidr: Ipv4Cidr::new(OWN, 24),
-            broadcast: None,
-            scope: Scope::Global,
-            secondary: false,
-            label: None,
-        });
+        config.interfaces[1].addresses.push(interface_address("192.0.2.1/24"));
         config
     }
 

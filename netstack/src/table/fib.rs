@@ -249,7 +249,10 @@ fn entry_of(route: &Route, config: &Config) -> Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{PortInfo, interface::InterfaceAddress, route::RouteProtocol};
+    use crate::{
+        config::{PortInfo, interface::InterfaceAddress, route::RouteProtocol},
+        test_support::interface_address,
+    };
     use alloc::vec;
     use smoltcp::wire::EthernetAddress;
 
@@ -258,16 +261,6 @@ mod tests {
 
     fn ip(text: &str) -> Ipv4Address {
         text.parse().unwrap()
-    }
-
-    fn address(text: &str) -> InterfaceAddress {
-        InterfaceAddress {
-            cidr: text.parse().unwrap(),
-            broadcast: None,
-            scope: Scope::Global,
-            secondary: false,
-            label: None,
-        }
     }
 
     fn via(destination: &str, interface: InterfaceId, gateway: Option<&str>) -> Route {
@@ -285,8 +278,8 @@ mod tests {
     fn gateway() -> Config {
         let port = PortInfo { mac: EthernetAddress([2, 0, 0, 0, 0, 1]), max_mtu: 1500 };
         let mut config = Config::new(&[port, port]);
-        config.interfaces[1].addresses.push(address("192.168.1.1/24"));
-        config.interfaces[2].addresses.push(address("10.0.2.15/24"));
+        config.interfaces[1].addresses.push(interface_address("192.168.1.1/24"));
+        config.interfaces[2].addresses.push(interface_address("10.0.2.15/24"));
         config.routes = vec![
             via("0.0.0.0/0", ETH1, Some("10.0.2.2")),
             via("10.0.2.0/24", ETH1, None),
@@ -340,7 +333,7 @@ mod tests {
     #[test]
     fn a_point_to_point_network_has_no_broadcast_address() {
         let mut config = gateway();
-        config.interfaces[1].addresses[0] = address("192.168.1.0/31");
+        config.interfaces[1].addresses[0] = interface_address("192.168.1.0/31");
         config.routes[2] = via("192.168.1.0/31", ETH0, None);
         assert_eq!(lookup(&config, "192.168.1.0"), Destination::Local { interface: ETH0 });
         assert_eq!(next_hop(&config, "192.168.1.1").interface, ETH0);
@@ -400,10 +393,10 @@ mod tests {
     #[test]
     fn picks_the_source_address_that_linux_picks() {
         let mut config = gateway();
-        config.interfaces[2].addresses.push(address("10.0.3.15/24"));
+        config.interfaces[2].addresses.push(interface_address("10.0.3.15/24"));
         config.interfaces[2]
             .addresses
-            .push(InterfaceAddress { scope: Scope::Link, ..address("169.254.1.1/16") });
+            .push(InterfaceAddress { scope: Scope::Link, ..interface_address("169.254.1.1/16") });
         config.routes.push(via("203.0.113.0/24", ETH1, Some("10.0.3.1")));
         config
             .routes

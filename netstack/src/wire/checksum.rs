@@ -74,13 +74,7 @@ impl Delta {
     #[inline]
     #[must_use]
     pub fn address(self, old: u32, new: u32) -> Self {
-        Self(fold_half(
-            u32::from(self.0)
-                + u32::from(!old >> 16)
-                + u32::from(!old & 0xffff)
-                + u32::from(new >> 16)
-                + u32::from(new & 0xffff),
-        ))
+        Self(fold_half(u32::from(self.0) + (!old >> 16) + (!old & 0xffff) + (new >> 16) + (new & 0xffff)))
     }
 
     /// The change back.
