@@ -6,12 +6,13 @@
 
 use crate::{
     differences::Difference,
+    scenario::Scenario,
     sides::{Record, is_made_here},
 };
 use std::collections::HashMap;
 use tests::{
     datagram::{Body, Datagram, Endpoint},
-    frame::{Content, Frame},
+    frame::Content,
 };
 
 /// Which port of Linux stands for a port of rutter, by protocol and both endpoints as rutter has them.
@@ -20,56 +21,60 @@ pub struct Renaming(HashMap<(u8, Endpoint, Endpoint), u16>);
 
 /// The result of one step.
 pub enum Verdict {
-    Agree,
+    /// They agree, but for details that are meant.
+    Agree(Vec<Difference>),
     /// They differ as it is meant.
     Differ(Difference),
     Disagree(String),
 }
 
 impl Renaming {
-    /// Compares one step.
-    pub fn judge(&mut self, linux: &Record, rutter: &Record) -> Verdict {
+    /// Compares one step; `earlier` is what happened in rutter before.
+    pub fn judge(
+        &mut self,
+        scenario: &Scenario,
+        linux: &Record,
+        rutter: &Record,
+        earlier: &[Record],
+    ) -> Verdict {
         match self.compare(linux, rutter) {
-            Ok(()) => Verdict::Agree,
-            Err(disagreement) => match Difference::find(linux, rutter) {
+            Ok(details) => Verdict::Agree(details),
+            Err(disagreement) => match Difference::find(scenario, linux, rutter, earlier) {
                 Some(difference) => Verdict::Differ(difference),
-                None => Verdict::Disagree(disagreement),
+                None => Verdict::Disagree(format!(
+                    "step #{}: {disagreement}\n  linux  {:?}\n  rutter {:?}\n         {:?}",
+                    rutter.id, linux.left, rutter.left, rutter.outcome
+                )),
             },
         }
     }
 
-    fn compare(&mut self, linux: &Record, rutter: &Record) -> Result<(), String> {
+    fn compare(&mut self, linux: &Record, rutter: &Record) -> Result<Vec<Difference>, String> {
         if linux.sent.is_some() != rutter.sent.is_some() {
             return Err("only one of them had something to answer".into());
         }
-        let Some((_, sent)) = &linux.sent else { return Ok(()) };
+        let mut details = Vec::new();
+        let Some((_, sent)) = &linux.sent else { return Ok(details) };
         if linux.left.len() != rutter.left.len() {
             return Err("one of them lets it pass or answers, the other does not".into());
         }
         for ((linux_port, linux_frame), (rutter_port, rutter_frame)) in linux.left.iter().zip(&rutter.left) {
+            let (mut expected, mut seen) = (linux_frame.clone(), rutter_frame.clone());
+            if let (Content::Ip(expected), Content::Ip(seen)) = (&mut expected.content, &mut seen.content) {
+                self.rename(seen, expected)?;
+                if is_made_here(sent, expected) && is_made_here(sent, seen) {
+                    seen.id = expected.id;
+                }
+                details.extend(Difference::reconcile(sent, expected, seen));
+            }
             if linux_port != rutter_port {
                 return Err("they leave by different cards".into());
             }
-            let expected = self.comparable(sent, linux_frame, None)?;
-            let seen = self.comparable(sent, rutter_frame, Some(linux_frame))?;
             if expected != seen {
                 return Err("they send different frames".into());
             }
         }
-        Ok(())
-    }
-
-    /// The frame without what may differ. `like` is the frame of Linux where this one is rutter's.
-    fn comparable(&mut self, sent: &Datagram, frame: &Frame, like: Option<&Frame>) -> Result<Frame, String> {
-        let mut frame = frame.clone();
-        let Content::Ip(packet) = &mut frame.content else { return Ok(frame) };
-        if let Some(like) = like.and_then(Frame::datagram) {
-            self.rename(packet, like)?;
-        }
-        if is_made_here(sent, packet) {
-            packet.id = 0;
-        }
-        Ok(frame)
+        Ok(details)
     }
 
     /// Gives `packet` the ports that Linux has in their place, also in what it quotes.

@@ -1,15 +1,148 @@
 //! Where rutter means to differ from Linux, each with its reason. Nothing else is forgiven.
 
-use crate::sides::Record;
+use crate::{
+    scenario::Scenario,
+    sides::{Record, is_made_here},
+};
+use netstack::outcome::{DropReason, Outcome};
+use smoltcp::wire::Ipv4Address;
+use tests::{
+    datagram::{Body, Datagram},
+    network::{OWN, SECOND_WAN_SIDE},
+};
 
 /// A difference that is meant.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Difference {}
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Difference {
+    /// A packet that belongs to no flow cannot be translated. Linux sends it on with its inner source where a rule
+    /// would have translated it; rutter lets nothing with an inner source leave (requirement 29).
+    UntrackedStaysInside,
+    /// A packet whose new destination is on the wire that it came from leaves with the outer source, so that the
+    /// answer comes back here (RFC 4787 REQ-9, requirement 22). Linux needs a rule for it.
+    TurnsRoundWithOuterSource,
+    /// An inner host that speaks to the outer endpoint of another's mapping reaches it (RFC 4787 REQ-9,
+    /// requirement 22). Linux takes it for a packet to itself.
+    ReachesMappingFromInside,
+    /// A packet that a rule drops leaves no trace in its flow. In Linux a reply that is dropped still makes its flow
+    /// ESTABLISHED, because tracking comes before the rules.
+    DroppedPacketTeachesNothing,
+    /// Linux limits the errors about routes that lead nowhere for each sender, whatever `icmp_ratelimit` says.
+    RouteErrorsAreNotLimited,
+    /// REJECT answers packets of protocols that it does not know. Linux looks for an Internet checksum over their
+    /// payload, finds none that is right, and stays silent.
+    RejectsUnknownProtocols,
+    /// An error about the first packet of a flow is RELATED to it in the chain OUTPUT. Linux has not yet entered the
+    /// flow in its table then, and calls the error INVALID.
+    AnswerToFirstPacketIsRelated,
+    /// A router need not answer timestamp requests (RFC 1812 4.3.3.8).
+    TimestampUnanswered,
+    /// REJECT quotes the packet as it came (RFC 1812 4.3.2.3). Linux has lowered its TTL by then.
+    QuotesTheTtlThatCame,
+    /// An error about a packet whose destination was translated comes from an address of the router (RFC 1812
+    /// 4.3.2.4). Linux translates it as if the final destination had sent it.
+    ErrorComesFromTheRouter,
+}
 
 impl Difference {
-    /// The difference that explains why these two did not do the same; `None`: none does.
-    pub fn find(linux: &Record, rutter: &Record) -> Option<Self> {
-        let _ = (linux, rutter);
-        None
+    /// The difference that explains why these two did not do the same; `None`: none does. `earlier` is what
+    /// happened in rutter before.
+    pub fn find(scenario: &Scenario, linux: &Record, rutter: &Record, earlier: &[Record]) -> Option<Self> {
+        let (port, sent) = rutter.sent.as_ref()?;
+        let (in_linux, in_rutter) = (linux.passed_on(), rutter.passed_on());
+        let to_itself = is_own(sent.destination);
+        if let Some(Outcome::Dropped(DropReason::NatUntracked)) = rutter.outcome
+            && in_linux.is_some()
+        {
+            return Some(Self::UntrackedStaysInside);
+        }
+        if follows_a_dropped_packet(sent, earlier) {
+            return Some(Self::DroppedPacketTeachesNothing);
+        }
+        if sent.icmp_type() == Some((13, 0)) && to_itself && rutter.left.is_empty() {
+            return Some(Self::TimestampUnanswered);
+        }
+        use DropReason::{FirewallReject, NoRoute, RouteProhibit, RouteUnreachable};
+        match rutter.outcome {
+            Some(Outcome::Dropped(NoRoute | RouteProhibit | RouteUnreachable)) if linux.left.is_empty() => {
+                return Some(Self::RouteErrorsAreNotLimited);
+            }
+            Some(Outcome::Dropped(FirewallReject))
+                if linux.left.is_empty() && matches!(sent.body, Body::Other { .. }) =>
+            {
+                return Some(Self::RejectsUnknownProtocols);
+            }
+            _ => {}
+        }
+        let only_one_answers = linux.left.is_empty() != rutter.left.is_empty();
+        let judges_answers = scenario.rules.iter().any(|rule| rule.starts_with("iptables -A OUTPUT"));
+        if only_one_answers && judges_answers && in_linux.is_none() && in_rutter.is_none() {
+            return Some(Self::AnswerToFirstPacketIsRelated);
+        }
+        match (in_linux, in_rutter) {
+            (Some((_, theirs)), Some((out, ours)))
+                if to_itself
+                    && out == *port
+                    && ours.source == sent.destination
+                    && theirs.source == sent.source =>
+            {
+                Some(Self::TurnsRoundWithOuterSource)
+            }
+            (None, Some((_, ours))) if to_itself && !is_own(ours.destination) => {
+                Some(Self::ReachesMappingFromInside)
+            }
+            _ => None,
+        }
     }
+
+    /// Makes alike what is meant to differ within two packets that the routers made themselves because of `sent`.
+    pub fn reconcile(sent: &Datagram, linux: &mut Datagram, rutter: &mut Datagram) -> Vec<Self> {
+        let mut found = Vec::new();
+        if !is_made_here(sent, linux) || !linux.is_icmp_error() || linux.icmp_type() != rutter.icmp_type() {
+            return found;
+        }
+        if linux.source != rutter.source && linux.source == sent.destination && is_own(rutter.source) {
+            linux.source = rutter.source;
+            found.push(Self::ErrorComesFromTheRouter);
+        }
+        let (lowered, original) = (sent.clone().ttl(sent.ttl.wrapping_sub(1)), sent);
+        if let (Body::Icmp { payload: theirs, .. }, Body::Icmp { payload: ours, .. }) =
+            (&mut linux.body, &rutter.body)
+        {
+            let length = theirs.len().min(ours.len());
+            if theirs != ours && *theirs == lowered.quote(length) && *ours == original.quote(length) {
+                theirs.clone_from(ours);
+                found.push(Self::QuotesTheTtlThatCame);
+            }
+        }
+        found
+    }
+}
+
+fn is_own(address: Ipv4Address) -> bool {
+    OWN.contains(&address) || address == SECOND_WAN_SIDE
+}
+
+fn was_dropped_by_a_rule(record: &Record) -> bool {
+    use DropReason::{FirewallPolicy, FirewallReject, FirewallRule};
+    matches!(record.outcome, Some(Outcome::Dropped(FirewallPolicy | FirewallReject | FirewallRule)))
+}
+
+/// Whether a rule of the filter dropped an earlier packet of the flow that `packet` belongs to.
+fn follows_a_dropped_packet(packet: &Datagram, earlier: &[Record]) -> bool {
+    let ends = |packet: &Datagram| {
+        let mut ends = [packet.source(), packet.destination()];
+        ends.sort();
+        (packet.protocol(), ends)
+    };
+    // The flow before and behind the router, in either direction.
+    let mut flow = vec![ends(packet)];
+    for record in earlier {
+        if let (Some((_, sent)), Some((_, left))) = (&record.sent, record.passed_on())
+            && (flow.contains(&ends(sent)) || flow.contains(&ends(left)))
+        {
+            flow.extend([ends(sent), ends(left)]);
+        }
+    }
+    let in_flow = |record: &Record| record.sent.as_ref().is_some_and(|(_, sent)| flow.contains(&ends(sent)));
+    earlier.iter().any(|record| was_dropped_by_a_rule(record) && in_flow(record))
 }

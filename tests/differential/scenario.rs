@@ -59,6 +59,23 @@ pub enum Damage {
     Padded(usize),
 }
 
+impl Scenario {
+    /// Takes a step out, and those that answer it.
+    pub fn remove(&mut self, id: usize) {
+        let mut gone = vec![id];
+        self.steps.retain(|step| {
+            let answers_nothing = match step.what {
+                What::Answer { to, .. } | What::Error { to, .. } => gone.contains(&to),
+                _ => false,
+            };
+            if answers_nothing {
+                gone.push(step.id);
+            }
+            !gone.contains(&step.id)
+        });
+    }
+}
+
 impl Network {
     pub const ALL: [Self; 4] = [Self::Plain, Self::NoDefault, Self::SmallMtu, Self::ReversePath];
 
@@ -76,7 +93,8 @@ impl Network {
             Self::SmallMtu => "ip link set eth1 mtu 1280\n",
             Self::ReversePath => "sysctl -w net.ipv4.conf.all.rp_filter=1\n",
         };
-        [NETWORK, "ip addr add 203.0.113.3/24 dev eth1\n", more].concat()
+        let always = "ip addr add 203.0.113.3/24 dev eth1\nip route add 172.16.0.0/16 via 192.168.1.11\n";
+        [NETWORK, always, more].concat()
     }
 }
 

@@ -17,19 +17,12 @@ const CLIENTS: &[Host] = &[
     (WAN, OTHER),
     (DMZ, WEB),
 ];
-/// Whom they talk to. The last ones are the router itself, and places that cannot be reached.
-const SERVERS: &[Ipv4Address] = &[
-    SERVER,
-    SERVER,
-    SERVER,
-    OTHER,
-    OTHER,
-    WEB,
-    ALICE,
-    BOB,
-    WAN_SIDE,
-    WAN_SIDE,
-    LAN_SIDE,
+/// Whom they talk to. The last ones are the router itself.
+const SERVERS: &[Ipv4Address] =
+    &[SERVER, SERVER, SERVER, OTHER, OTHER, WEB, ALICE, BOB, WAN_SIDE, WAN_SIDE, LAN_SIDE];
+/// Places that cannot be reached: a blackhole, an unreachable and a prohibited network, and one beyond the default
+/// route, where there is one.
+const NOWHERE: &[Ipv4Address] = &[
     Ipv4Address::new(192, 0, 2, 1),
     Ipv4Address::new(192, 0, 2, 65),
     Ipv4Address::new(192, 0, 2, 129),
@@ -76,12 +69,14 @@ impl Talk<'_> {
 }
 
 fn conversation(random: &mut impl Rng, next_id: &mut usize) -> Vec<Step> {
-    let (port, client) = *CLIENTS.choose(random).unwrap_or(&(LAN, ALICE));
-    let server = loop {
-        let server = *SERVERS.choose(random).unwrap_or(&SERVER);
-        if server != client {
-            break server;
-        }
+    let (port, client, server) = if random.random_ratio(1, 8) {
+        // Linux limits errors about routes for each sender, whatever sysctl says: so it is never the same one.
+        let [high, low] = random.random::<[u8; 2]>();
+        (LAN, Ipv4Address::new(172, 16, high, low), *NOWHERE.choose(random).unwrap_or(&SERVER))
+    } else {
+        let (port, client) = *CLIENTS.choose(random).unwrap_or(&(LAN, ALICE));
+        let others: Vec<_> = SERVERS.iter().filter(|server| **server != client).collect();
+        (port, client, **others.choose(random).unwrap_or(&&SERVER))
     };
     let from = (client, *CLIENT_PORTS.choose(random).unwrap_or(&40000));
     let to = (server, *SERVER_PORTS.choose(random).unwrap_or(&80));

@@ -3,6 +3,8 @@
 pub mod bench;
 pub mod datagram;
 pub mod frame;
+pub mod host;
 pub mod linux_router;
 pub mod namespace;
 pub mod network;
+pub mod world;

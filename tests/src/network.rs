@@ -25,6 +25,9 @@ pub const SERVER: Ipv4Address = Ipv4Address::new(198, 51, 100, 7);
 pub const OTHER: Ipv4Address = Ipv4Address::new(198, 51, 100, 8);
 pub const WEB: Ipv4Address = Ipv4Address::new(10, 10, 0, 5);
 
+/// A second address of the router on the WAN, where a test gives it one.
+pub const SECOND_WAN_SIDE: Ipv4Address = Ipv4Address::new(203, 0, 113, 3);
+
 /// The router's own address on each card.
 pub const OWN: [Ipv4Address; 3] = [LAN_SIDE, WAN_SIDE, DMZ_SIDE];
 

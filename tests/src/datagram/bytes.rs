@@ -11,8 +11,9 @@ impl Datagram {
         let mut bytes = vec![0x40 | (header_length / 4) as u8, self.tos];
         bytes.extend(((header_length + segment.len()) as u16).to_be_bytes());
         bytes.extend(self.id.to_be_bytes());
-        let flags =
-            u16::from(self.dont_fragment) << 14 | u16::from(self.more_fragments) << 13 | self.offset / 8;
+        let flags = (u16::from(self.dont_fragment) << 14)
+            | (u16::from(self.more_fragments) << 13)
+            | (self.offset / 8);
         bytes.extend(flags.to_be_bytes());
         bytes.extend([self.ttl, self.protocol(), 0, 0]);
         bytes.extend(self.source.octets());
@@ -85,7 +86,7 @@ impl Body {
                 bytes.extend(destination.to_be_bytes());
                 bytes.extend(sequence.to_be_bytes());
                 bytes.extend(acknowledgment.to_be_bytes());
-                bytes.extend([((20 + options.len()) / 4 << 4) as u8, *flags]);
+                bytes.extend([(((20 + options.len()) / 4) << 4) as u8, *flags]);
                 for word in [*window, 0, *urgent] {
                     bytes.extend(word.to_be_bytes());
                 }
