@@ -1,6 +1,7 @@
 //! Text in, text out: the commands, the line editor and the listings. Pure, like all of the plane.
 
 mod argument;
+mod conntrack;
 mod ip;
 mod iptables;
 mod job;
@@ -105,6 +106,7 @@ struct Command {
 
 static COMMANDS: &[Command] = &[
     Command { name: ":", parse: shell::succeed },
+    Command { name: "conntrack", parse: conntrack::parse },
     Command { name: "echo", parse: shell::echo },
     Command { name: "false", parse: shell::fail },
     Command { name: "ip", parse: ip::parse },
