@@ -23,6 +23,7 @@ use crate::{
         connections::deltas,
         fib::{NextHop, source_on},
         flow::{Direction, FlowId, Shortcut, Tick, status},
+        mapping::Endpoint,
         neighbor::{self, NeighborId},
     },
     trace::Silent,
@@ -202,6 +203,11 @@ impl Router {
                 return Outcome::Delivered;
             }
             Delivery::Dropped(reason) => (reason, None),
+            // Perhaps the inner host behind this port opens towards the sender at this very moment: an answer would
+            // spoil that (RFC 5382 REQ-4).
+            Delivery::Error(_) | Delivery::Reset if self.is_mapped(&headers) => {
+                (DropReason::NatFiltered, None)
+            }
             Delivery::Error(error) => {
                 let group = !self.fib.is_local(headers.destination);
                 (DropReason::NoListener, self.icmp_error(cx, packet.bytes(), &headers, error, group))
@@ -213,6 +219,13 @@ impl Router {
             self.originate(cx, Origin::HOST, answer);
         }
         self.discard(cx, packet, reason)
+    }
+
+    /// Whether a packet for the router itself is for the outer endpoint of an inner host.
+    fn is_mapped(&self, headers: &Headers) -> bool {
+        let Some(port) = headers.destination_port() else { return false };
+        let outer = Endpoint { address: headers.destination, port };
+        self.connections.mappings.find_outer(headers.protocol, outer).is_some()
     }
 
     /// Sends what the router's own sockets have to send.

@@ -80,7 +80,7 @@ drop_reasons! {
     FlowClash "flow-clash" "A new flow whose translated form another flow has already.",
     PortsExhausted "ports-exhausted" "No port is left for the translation.",
     NatUntracked "nat-untracked" "It would leave untranslated through an interface that translates.",
-    NatNoMapping "nat-no-mapping" "An ICMP error about a packet that no flow has sent.",
+    NatFiltered "nat-filtered" "For the outer port of an inner host, from one that it has not spoken to.",
     NeighborPending "neighbor-pending" "Too many packets wait for one next hop's MAC address.",
     NeighborFailed "neighbor-failed" "Its next hop does not answer ARP.",
     NeighborsFull "neighbors-full" "The neighbour table is full of entries in use.",

@@ -200,11 +200,11 @@ impl Router {
         }
     }
 
-    /// A masqueraded flow is bound to the interface that it left by (requirement 30).
+    /// A flow with a translated source is bound to the interface that it left by (requirement 30).
     fn has_moved(&self, id: FlowId, arrival: &Arrival<'_>, hop: NextHop) -> bool {
         let flow = self.connections.flows.get(id);
         let leaves = arrival.tuple.as_ref() == Some(flow.tuple(Direction::Original));
-        leaves && flow.is(status::MASQUERADED) && flow.outside != hop.interface
+        leaves && flow.is(status::SOURCE_NAT) && flow.outside != hop.interface
     }
 
     /// What only a packet on its way through must stand: broadcast frames, TTL and MTU (RFC 1812 5.3.1, 4.2.2.9).

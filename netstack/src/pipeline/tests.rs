@@ -171,16 +171,26 @@ fn an_answered_flow_takes_the_short_way_and_leaves_the_same_bytes() {
 }
 
 #[test]
-fn what_no_flow_asked_for_ends_at_the_router_itself() {
+fn a_stranger_at_an_outer_port_gets_no_answer() {
     let mut gateway = Gateway::masquerading();
     gateway.receive(LAN, &udp_frame(10));
     gateway.sent();
     let stranger = Ipv4Address::new(198, 51, 100, 8);
     let outcome = gateway.receive(WAN, &udp((stranger, 53), (OUTER, 5000), 10));
+    assert_eq!(outcome, Outcome::Dropped(DropReason::NatFiltered));
+    assert!(gateway.sent().is_empty());
+    assert_eq!(gateway.router.connections().flows.len(), 1, "the stranger leaves no flow behind");
+}
+
+#[test]
+fn a_stranger_at_a_closed_port_is_told() {
+    let mut gateway = Gateway::masquerading();
+    let stranger = Ipv4Address::new(198, 51, 100, 8);
+    let outcome = gateway.receive(WAN, &udp((stranger, 53), (OUTER, 5000), 10));
     assert_eq!(outcome, Outcome::Dropped(DropReason::NoListener));
     let (port, headers, _) = gateway.sent_one();
     assert_eq!((port, headers.icmp(), headers.destination), (PortId(1), Some((3, 3)), stranger));
-    assert_eq!(gateway.router.connections().flows.len(), 1, "the stranger leaves no flow behind");
+    assert!(gateway.router.connections().flows.is_empty());
 }
 
 #[test]
