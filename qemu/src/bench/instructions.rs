@@ -6,13 +6,10 @@ use std::net::Ipv4Addr;
 use anyhow::{Context, Result};
 use qemu::lab::{Lab, Plan};
 use serde_json::json;
-use smoltcp::phy::ChecksumCapabilities;
-use smoltcp::wire::{
-    EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, IpProtocol, Ipv4Packet, Ipv4Repr,
-    UdpPacket, UdpRepr,
-};
+use smoltcp::wire::EthernetAddress;
 
 use super::Figures;
+use super::frame::Path;
 
 /// Both neighbours are known for good: no ARP is counted.
 const NETWORK: &str = "
@@ -31,8 +28,8 @@ iptables -A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
 iptables -A FORWARD -i eth0 -j ACCEPT
 iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE
 ";
-const LAPTOP: (EthernetAddress, Ipv4Addr) =
-    (EthernetAddress([2, 0, 0, 0, 0, 0x0a]), Ipv4Addr::new(192, 168, 1, 10));
+const LAPTOP_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 0x0a]);
+const LAPTOP: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
 const WEB: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 /// Packets of one measurement, and how many of them are under way at a time.
 const PACKETS: u32 = 8192;
@@ -75,10 +72,10 @@ impl Router {
     fn send(&mut self, numbers: std::ops::Range<u32>, port: impl Fn(u32) -> u16) -> Result<()> {
         let lab = &mut self.0;
         lab.segments[1].seen.clear();
-        let router = lab.segments[0].router;
+        let path = Path { macs: (LAPTOP_MAC, lab.segments[0].router), addresses: (LAPTOP, WEB) };
         let count = numbers.len();
         for number in numbers {
-            lab.inject(0, &datagram(router, port(number)))?;
+            lab.inject(0, &path.datagram(port(number)))?;
         }
         lab.until("the packets on the other side", |lab| {
             (lab.segments[1].from_router() == count).then_some(())
@@ -98,33 +95,4 @@ impl Router {
             self.0.run_for(std::time::Duration::from_millis(5))?;
         }
     }
-}
-
-/// A frame of 64 bytes, without its check sequence, from the laptop to the web server.
-fn datagram(router: EthernetAddress, port: u16) -> Vec<u8> {
-    const DATA: [u8; 22] = [0x5a; 22];
-    let checksums = ChecksumCapabilities::default();
-    let udp = UdpRepr { src_port: port, dst_port: 53 };
-    let ip = Ipv4Repr {
-        src_addr: LAPTOP.1,
-        dst_addr: WEB,
-        next_header: IpProtocol::Udp,
-        payload_len: udp.header_len() + DATA.len(),
-        hop_limit: 64,
-    };
-    let ethernet = EthernetRepr { src_addr: LAPTOP.0, dst_addr: router, ethertype: EthernetProtocol::Ipv4 };
-    let mut bytes = vec![0; ethernet.buffer_len() + ip.buffer_len() + ip.payload_len];
-    let mut frame = EthernetFrame::new_unchecked(&mut bytes);
-    ethernet.emit(&mut frame);
-    let mut packet = Ipv4Packet::new_unchecked(frame.payload_mut());
-    ip.emit(&mut packet, &checksums);
-    udp.emit(
-        &mut UdpPacket::new_unchecked(packet.payload_mut()),
-        &LAPTOP.1.into(),
-        &WEB.into(),
-        DATA.len(),
-        |payload| payload.copy_from_slice(&DATA),
-        &checksums,
-    );
-    bytes
 }

@@ -1,6 +1,7 @@
 //! `bench`: the figures of the router on this machine, printed as they are found and written as JSON.
 
 mod boot;
+mod frame;
 mod idle;
 mod instructions;
 mod memory;
