@@ -4,6 +4,8 @@ mod extension;
 mod list;
 mod options;
 mod parse;
+#[cfg(test)]
+mod properties;
 mod request;
 mod restore;
 mod row;
