@@ -62,7 +62,7 @@ impl Host {
 
     /// A host without addresses. `random` seeds sequence numbers and identifications.
     pub fn new(random: &mut dyn rand_core::Rng, now: Instant) -> Self {
-        let mut egress = Egress::new(random.next_u32() as u16);
+        let mut egress = Egress::new(random.next_u64());
         let mut config = smoltcp::iface::Config::new(HardwareAddress::Ip);
         config.random_seed = random.next_u64();
         let mut exchange = Exchange::new(0, 0);
@@ -230,9 +230,9 @@ impl Host {
         self.poll_at = self.interface.poll_at(now, &self.sockets);
     }
 
-    /// When [`Host::poll`] has something to do; a time in the past means at once.
+    /// When [`Host::poll`] or [`Host::take_outgoing`] has something to do; a time in the past means at once.
     pub fn poll_at(&self) -> Option<Instant> {
-        self.poll_at
+        if self.egress.is_empty() { self.poll_at } else { Some(Instant::ZERO) }
     }
 
     /// The next packet that the router sends itself: a frame whose MAC addresses are zero, to be routed.

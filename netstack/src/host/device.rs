@@ -6,7 +6,7 @@ use crate::{
     packet::Packet,
     wire::{
         checksum::{self, Delta},
-        ipv4::{IPV4_HEADER, write_ethernet},
+        ipv4::{IPV4_HEADER, Identifications, write_ethernet},
     },
 };
 use alloc::{collections::VecDeque, vec::Vec};
@@ -24,8 +24,7 @@ const MTU: usize = u16::MAX as usize;
 /// What smoltcp sends, made fit for the pipeline.
 pub(super) struct Egress {
     queue: VecDeque<Packet>,
-    /// Of the last packet.
-    identification: u16,
+    identifications: Identifications,
     /// Own addresses, with the MTU of their interface.
     pub(super) mtus: Vec<(Ipv4Address, u16)>,
     /// For a packet that is longer than the buffers of the exchange.
@@ -33,12 +32,21 @@ pub(super) struct Egress {
 }
 
 impl Egress {
-    pub(super) fn new(identification: u16) -> Self {
-        Self { queue: VecDeque::with_capacity(QUEUE), identification, mtus: Vec::new(), scratch: Vec::new() }
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            queue: VecDeque::with_capacity(QUEUE),
+            identifications: Identifications::new(seed),
+            mtus: Vec::new(),
+            scratch: Vec::new(),
+        }
     }
 
     pub(super) fn has_room(&self) -> bool {
         self.queue.len() < QUEUE
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
     }
 
     pub(super) fn pop(&mut self) -> Option<Packet> {
@@ -57,7 +65,7 @@ impl Egress {
             return;
         }
         let offered = u16::from_be_bytes([tcp[22], tcp[23]]);
-        let mss = offered.min(mtu - 40);
+        let mss = offered.min(mtu.saturating_sub(40));
         tcp[22..24].copy_from_slice(&mss.to_be_bytes());
         let sum = Delta::NONE.word(offered, mss).apply(u16::from_be_bytes([tcp[16], tcp[17]]));
         tcp[16..18].copy_from_slice(&sum.to_be_bytes());
@@ -69,8 +77,7 @@ impl Egress {
         if ip[9] == protocol::TCP {
             self.limit_mss(ip);
         }
-        self.identification = self.identification.wrapping_add(1);
-        ip[4..6].copy_from_slice(&self.identification.to_be_bytes());
+        ip[4..6].copy_from_slice(&self.identifications.draw().to_be_bytes());
         ip[6..8].copy_from_slice(&[u8::from(dont_fragment) << 6, 0]);
         set_checksum(ip);
     }

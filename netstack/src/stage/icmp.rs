@@ -9,7 +9,7 @@ use crate::{
     table::token_bucket::{Rate, TokenBucket},
     wire::{
         checksum,
-        ipv4::{IPV4_HEADER, OwnHeader},
+        ipv4::{IPV4_HEADER, Identifications, OwnHeader},
     },
 };
 use alloc::{boxed::Box, vec};
@@ -101,8 +101,7 @@ pub struct IcmpErrors {
     per_destination: Box<[[(Ipv4Address, TokenBucket); 4]]>,
     key: u64,
     all: TokenBucket,
-    /// Of the next error: these may be fragmented on their way.
-    identification: u16,
+    identifications: Identifications,
 }
 
 impl IcmpErrors {
@@ -122,7 +121,7 @@ impl IcmpErrors {
             per_destination: vec![[empty; 4]; Self::SETS].into_boxed_slice(),
             key: key | 1,
             all: TokenBucket::FULL,
-            identification: (key >> 48) as u16,
+            identifications: Identifications::new(!key),
         }
     }
 
@@ -165,7 +164,6 @@ impl IcmpErrors {
         let quote = &original[..original.len().min(Self::LARGEST - IPV4_HEADER - ICMP_HEADER)];
         let mut packet =
             exchange.allocate_frame(ETHERNET_HEADER + IPV4_HEADER + ICMP_HEADER + quote.len())?;
-        self.identification = self.identification.wrapping_add(1);
         let icmp = OwnHeader {
             source,
             destination: headers.source,
@@ -173,7 +171,7 @@ impl IcmpErrors {
             // RFC 1812 4.3.2.5: precedence 6, and the type of service of the packet that it is about.
             tos: 0xc0 | headers.tos & 0x1e,
             ttl: 64,
-            identification: self.identification,
+            identification: self.identifications.draw(),
             dont_fragment: false,
         }
         .write_frame(packet.bytes_mut());

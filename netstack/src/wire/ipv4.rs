@@ -62,3 +62,37 @@ pub fn write_ethernet(frame: &mut [u8]) {
     ethernet.set_dst_addr(EthernetAddress([0; 6]));
     ethernet.set_ethertype(EthernetProtocol::Ipv4);
 }
+
+/// The identifications of packets that may be fragmented: not to be foreseen, so that nobody can count through them what
+/// the router sends to others (RFC 6274 3.5.2).
+#[derive(Debug)]
+pub struct Identifications(u64);
+
+impl Identifications {
+    /// A sequence that follows from a random `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// The next one (xorshift64*, Vigna 2014).
+    pub fn draw(&mut self) -> u16 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 48) as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifications_neither_count_up_nor_repeat_soon() {
+        let mut sequence = Identifications::new(0);
+        let drawn: alloc::vec::Vec<u16> = (0..100).map(|_| sequence.draw()).collect();
+        let different: alloc::collections::BTreeSet<u16> = drawn.iter().copied().collect();
+        assert!(different.len() > 95, "{}", different.len());
+        assert!(drawn.windows(2).filter(|pair| pair[1].wrapping_sub(pair[0]) < 16).count() < 5);
+    }
+}
