@@ -54,7 +54,7 @@ const CONSOLE_BACKLOG: usize = 8 << 10;
 /// How long the loop spins before it halts.
 const SPIN: Duration = Duration::from_micros(20);
 /// How often is looked at what makes no interrupt.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+const LOOK_INTERVAL: Duration = Duration::from_millis(4);
 
 /// Everything that the event loop works on.
 struct Kernel {
