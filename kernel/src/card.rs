@@ -6,7 +6,7 @@ use crate::{
 };
 use core::mem;
 use kernel::{
-    queues::Queues,
+    queues::{Header, Queues},
     ring::{Direction, Ring},
 };
 use log::{error, warn};
@@ -28,10 +28,6 @@ const WANTED: u64 = FEATURE_MTU | FEATURE_MAC | FEATURE_STATUS | ANY_LAYOUT | VE
 const CONFIGURATION_STATUS: usize = 6;
 const CONFIGURATION_MTU: usize = 10;
 const LINK_UP: u16 = 1;
-
-/// The header before each frame: a legacy device's lacks the number of buffers (virtio 1.2, 5.1.6.1).
-const HEADER: usize = 12;
-const LEGACY_HEADER: usize = 10;
 
 const STANDARD_MTU: usize = 1500;
 /// Bytes of frame around an IP packet: the Ethernet header and one VLAN tag.
@@ -90,7 +86,7 @@ impl Card {
         if self.features & (VERSION_1 | ANY_LAYOUT) == 0 {
             return Err("a legacy device that wants its header in a buffer of its own");
         }
-        let header = if self.features & VERSION_1 != 0 { HEADER } else { LEGACY_HEADER };
+        let header = if self.features & VERSION_1 != 0 { Header::Modern } else { Header::Legacy };
         self.interrupts = device.connect_interrupts(RECEIVE, Vector::card(self.number));
         let mut ring = |queue, direction| {
             let size = device.queue_size(queue, self.ring_limit);

@@ -46,6 +46,7 @@ unsafe impl GlobalAlloc for Stretches {
         found.map_or(null_mut(), NonNull::as_ptr)
     }
 
+    #[inline(never)] // rare, and long: it would only be in the way where it is not needed
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         let Some(pointer) = NonNull::new(pointer) else { return };
         let mut heaps = self.0.lock();

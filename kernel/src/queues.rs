@@ -6,14 +6,43 @@
 use crate::ring::{Doorbell, Ring};
 use netstack::{exchange::Exchange, packet::Packet};
 
+/// What virtio-net puts before each frame (virtio 1.2, 5.1.6.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Header {
+    /// 12 bytes.
+    Modern,
+    /// 10 bytes: without the number of buffers.
+    Legacy,
+}
+
+impl Header {
+    const fn length(self) -> usize {
+        match self {
+            Self::Modern => 12,
+            Self::Legacy => 10,
+        }
+    }
+
+    /// Puts a header before the frame that asks for nothing: no checksum to complete, nothing to segment. `false` without
+    /// headroom.
+    #[inline]
+    fn put(self, packet: &mut Packet) -> bool {
+        // The longer one is put, of which the shorter one is the end: a length that is known makes this two stores.
+        const LONGEST: usize = Header::Modern.length();
+        let Some(header) = packet.prepend(LONGEST) else { return false };
+        header.copy_from_slice(&[0; LONGEST]);
+        packet.trim_front(LONGEST - self.length());
+        true
+    }
+}
+
 /// The receive and the transmit queue of one card.
 pub struct Queues<D> {
     receive: Ring<Packet>,
     transmit: Ring<Packet>,
     receive_bell: D,
     transmit_bell: D,
-    /// Bytes of the header before each frame.
-    header: usize,
+    header: Header,
     /// Bytes of frame that a receive buffer must hold.
     frame_room: usize,
     /// Frames that are shorter than the device's own header.
@@ -21,16 +50,14 @@ pub struct Queues<D> {
 }
 
 impl<D: Doorbell> Queues<D> {
-    /// Queues over two empty rings. `header` is the length of the virtio-net header; a receive buffer must have room for
-    /// `frame_room` bytes.
+    /// Queues over two empty rings. A receive buffer must have room for `frame_room` bytes.
     pub fn new(
         receive: Ring<Packet>,
         transmit: Ring<Packet>,
         bells: [D; 2],
-        header: usize,
+        header: Header,
         frame_room: usize,
     ) -> Self {
-        assert!(header <= Packet::HEADROOM, "the header lies in the headroom");
         let [receive_bell, transmit_bell] = bells;
         Self { receive, transmit, receive_bell, transmit_bell, header, frame_room, too_short: 0 }
     }
@@ -53,7 +80,7 @@ impl<D: Doorbell> Queues<D> {
             if packet.tailroom() < self.frame_room {
                 continue; // made elsewhere, and too small to receive into
             }
-            let start = packet.headroom() - self.header;
+            let start = packet.headroom() - self.header.length();
             let buffer = &mut packet.storage_mut()[start..];
             let (address, length) = (buffer.as_mut_ptr() as u64, buffer.len() as u32);
             // SAFETY: the packet owns the buffer on the heap, and stays in the ring until the device is done.
@@ -67,7 +94,7 @@ impl<D: Doorbell> Queues<D> {
     #[inline]
     pub fn receive(&mut self, exchange: &mut Exchange) -> Option<Packet> {
         while let Some((mut packet, written)) = self.receive.pop() {
-            let length = (written as usize).checked_sub(self.header);
+            let length = (written as usize).checked_sub(self.header.length());
             if length.is_some_and(|length| packet.set_range(Packet::HEADROOM, length)) {
                 return Some(packet);
             }
@@ -88,11 +115,10 @@ impl<D: Doorbell> Queues<D> {
             exchange.recycle(packet);
             return false;
         }
-        let Some(header) = packet.prepend(self.header) else {
+        if !self.header.put(&mut packet) {
             exchange.recycle(packet);
             return false;
-        };
-        header.fill(0); // no checksum to complete, nothing to segment
+        }
         let frame = packet.bytes();
         let (address, length) = (frame.as_ptr() as u64, frame.len() as u32);
         // SAFETY: as in `refill`.
@@ -157,7 +183,7 @@ mod tests {
     };
     use alloc::{vec, vec::Vec};
 
-    const HEADER: usize = 12;
+    const HEADER: usize = Header::Modern.length();
     const ROOM: usize = 1518;
     const BUFFERS: usize = 16;
 
@@ -172,7 +198,7 @@ mod tests {
     fn bench(bells: &[Bell; 2]) -> Bench<'_> {
         let (receive, transmit) = (Ring::new(4, Direction::Receive), Ring::new(4, Direction::Transmit));
         let (receiver, sender) = (Device::of(&receive), Device::of(&transmit));
-        let queues = Queues::new(receive, transmit, [&bells[0], &bells[1]], HEADER, ROOM);
+        let queues = Queues::new(receive, transmit, [&bells[0], &bells[1]], Header::Modern, ROOM);
         Bench { queues, receiver, sender, exchange: Exchange::new(BUFFERS, ROOM) }
     }
 

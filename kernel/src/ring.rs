@@ -4,8 +4,11 @@
 //! buffer is, where it lies and how long it is stands in memory of our own, and an answer that does not fit is counted
 //! as a lie. Buffers are published and the device is kicked once for a whole burst.
 
-use alloc::{boxed::Box, vec::Vec};
-use core::sync::atomic::{Ordering, fence};
+use alloc::boxed::Box;
+use core::{
+    mem,
+    sync::atomic::{Ordering, fence},
+};
 
 mod area;
 use area::Area;
@@ -47,12 +50,15 @@ pub struct Ring<T> {
     direction: Direction,
     /// What the device has, by the number of its descriptor.
     slots: Box<[Option<Slot<T>>]>,
-    /// Numbers of descriptors that the device does not have.
-    free: Vec<u16>,
+    /// Numbers of descriptors that the device does not have: the first `room` of them.
+    free: Box<[u16]>,
+    room: usize,
     /// Place in the available ring for the next buffer; runs ahead of what the device was told.
     next_available: u16,
     published: u16,
     next_used: u16,
+    /// Answers of the device that were seen and not popped yet.
+    seen: u16,
     lies: u64,
 }
 
@@ -70,9 +76,11 @@ impl<T> Ring<T> {
             direction,
             slots: (0..size).map(|_| None).collect(),
             free: (0..size).rev().collect(),
+            room: size.into(),
             next_available: 0,
             published: 0,
             next_used: 0,
+            seen: 0,
             lies: 0,
         }
     }
@@ -90,7 +98,7 @@ impl<T> Ring<T> {
     /// Buffers that fit now.
     #[inline]
     pub fn room(&self) -> usize {
-        self.free.len()
+        self.room
     }
 
     /// Answers of the device so far that could not be true.
@@ -109,11 +117,14 @@ impl<T> Ring<T> {
     /// Until the buffer comes back, or the device is reset and the ring dropped, nothing else touches these bytes.
     #[inline]
     pub unsafe fn push(&mut self, buffer: T, address: u64, length: u32) -> Result<(), T> {
-        let Some(id) = self.free.pop() else { return Err(buffer) };
+        let Some(room) = self.room.checked_sub(1) else { return Err(buffer) };
+        self.room = room;
+        let id = self.free[room];
         self.area.write_descriptor(id, address, length, self.direction);
         self.area.write_available(self.next_available, id);
         self.next_available = self.next_available.wrapping_add(1);
-        self.slots[usize::from(id)] = Some(Slot { buffer, length });
+        let before = self.slots[usize::from(id)].replace(Slot { buffer, length });
+        mem::forget(before); // there was none, which the compiler cannot know
         Ok(())
     }
 
@@ -143,20 +154,19 @@ impl<T> Ring<T> {
     /// skipped; the buffer of a lie about the length comes back with length 0.
     #[inline]
     pub fn pop(&mut self) -> Option<(T, u32)> {
-        // What the device may have used at most bounds the loop, whatever its index says.
-        while self.has_used() {
-            let claimed = self.area.used_index().wrapping_sub(self.next_used);
-            if usize::from(claimed) > self.slots.len() - self.free.len() {
-                self.lies += 1;
-                return None;
+        loop {
+            if self.seen == 0 {
+                self.look()?;
             }
+            self.seen -= 1;
             let (id, written) = self.area.used_element(self.next_used);
             self.next_used = self.next_used.wrapping_add(1);
             let Some(slot) = self.slots.get_mut(id as usize).and_then(Option::take) else {
                 self.lies += 1;
                 continue;
             };
-            self.free.push(id as u16);
+            self.free[self.room] = id as u16;
+            self.room += 1;
             let writable = if self.direction == Direction::Receive { slot.length } else { 0 };
             if written <= writable {
                 return Some((slot.buffer, written));
@@ -164,7 +174,20 @@ impl<T> Ring<T> {
             self.lies += 1;
             return Some((slot.buffer, 0));
         }
-        None
+    }
+
+    /// Sees how far the device has come; `None`: no further, or further than it can.
+    fn look(&mut self) -> Option<()> {
+        let claimed = self.area.used_index().wrapping_sub(self.next_used);
+        if claimed == 0 {
+            return None;
+        }
+        if usize::from(claimed) > self.slots.len() - self.room {
+            self.lies += 1;
+            return None;
+        }
+        self.seen = claimed;
+        Some(())
     }
 
     /// Asks the device for an interrupt with the next buffer that it uses, or for none. Look at [`Ring::has_used`]

@@ -12,25 +12,16 @@ use core::{
 
 const LEGACY_ALIGNMENT: usize = 4096;
 /// VIRTQ_DESC_F_WRITE: the device writes.
-const WRITE: u16 = 2;
+const WRITE: u64 = 2;
 /// VIRTQ_AVAIL_F_NO_INTERRUPT.
 const NO_INTERRUPT: u16 = 1;
 /// VIRTQ_USED_F_NO_NOTIFY.
 const NO_NOTIFY: u16 = 1;
 
-#[repr(C)]
-struct Descriptor {
-    address: u64,
-    length: u32,
-    flags: u16,
-    next: u16,
-}
-
-#[repr(C)]
-struct UsedElement {
-    id: u32,
-    length: u32,
-}
+/// Address; length, flags and the number of the next descriptor, which is 0 as every chain has one link.
+type Descriptor = [u64; 2];
+/// Number of the descriptor; bytes written.
+type UsedElement = [u32; 2];
 
 /// The head of both rings: flags, then the index, then the elements.
 const FLAGS: usize = 0;
@@ -40,7 +31,8 @@ const ELEMENTS: usize = 4;
 pub struct Area {
     base: NonNull<u8>,
     layout: Layout,
-    size: u16,
+    /// The size, a power of two, less one.
+    mask: u16,
     /// Offsets from `base`.
     available: usize,
     used: usize,
@@ -60,11 +52,11 @@ impl Area {
         // SAFETY: the layout is not empty.
         let base =
             NonNull::new(unsafe { alloc_zeroed(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
-        Self { base, layout, size, available, used }
+        Self { base, layout, mask: size - 1, available, used }
     }
 
     pub fn size(&self) -> u16 {
-        self.size
+        self.mask + 1
     }
 
     /// Memory is mapped to itself, so a pointer is an address for the device too.
@@ -79,7 +71,7 @@ impl Area {
 
     #[inline]
     fn place(&self, index: u16) -> usize {
-        usize::from(index & (self.size - 1))
+        usize::from(index & self.mask)
     }
 
     /// The 16-bit word at `offset`, which is even and inside the area.
@@ -93,10 +85,13 @@ impl Area {
     #[inline]
     pub fn write_descriptor(&mut self, id: u16, address: u64, length: u32, direction: Direction) {
         let flags = if direction == Direction::Receive { WRITE } else { 0 };
-        let descriptor = Descriptor { address, length, flags, next: 0 };
-        let table = self.base.as_ptr().cast::<Descriptor>();
+        let words = self.base.as_ptr().cast::<u64>();
         // SAFETY: the place is inside the table, which starts the area.
-        unsafe { table.add(self.place(id)).write_volatile(descriptor) };
+        unsafe {
+            let descriptor = words.add(2 * self.place(id));
+            descriptor.write_volatile(address);
+            descriptor.add(1).write_volatile(u64::from(length) | flags << 32);
+        }
     }
 
     #[inline]
@@ -133,8 +128,10 @@ impl Area {
         let offset = self.used + ELEMENTS + size_of::<UsedElement>() * self.place(index);
         // SAFETY: the place is inside the used ring, which is aligned to more than an element asks for. The device
         // may write at the same time; a volatile read of integers then gives some value, and none is believed.
-        let element = unsafe { self.base.as_ptr().add(offset).cast::<UsedElement>().read_volatile() };
-        (element.id, element.length)
+        unsafe {
+            let element = self.base.as_ptr().add(offset).cast::<u32>();
+            (element.read_volatile(), element.add(1).read_volatile())
+        }
     }
 }
 
