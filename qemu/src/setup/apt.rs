@@ -20,7 +20,7 @@ pub fn install(reason: &str, packages: &[&str]) -> Result<Outcome> {
     let Some(root) = become_root() else {
         bail!("{reason}. Type: {}", Manager::Apt.command(packages));
     };
-    let mut args = vec!["install", "-y", "-q", "--no-install-recommends", "--no-remove"];
+    let mut args = vec!["install", "-y", "-qq", "--no-install-recommends", "--no-remove"];
     args.extend(packages);
     say(&format!("{reason}: apt-get {}", args.join(" ")));
 
@@ -28,7 +28,7 @@ pub fn install(reason: &str, packages: &[&str]) -> Result<Outcome> {
         return Ok(Outcome::Installed);
     }
     say("the package lists may be old: apt-get update");
-    run(apt(root, &["update", "-q"]))?;
+    run(apt(root, &["update", "-qq"]))?;
     let simulation = simulate(packages, Removal::Refused)?;
     if simulation.status.success() {
         return run(apt(root, &args)).map(|()| Outcome::Installed);
@@ -53,7 +53,14 @@ fn apt(root: &[&str], args: &[&str]) -> Command {
     let mut command = Command::new(root[0]);
     command
         .args(&root[1..])
-        .args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300"])
+        .args([
+            "DEBIAN_FRONTEND=noninteractive",
+            "apt-get",
+            "-o",
+            "DPkg::Lock::Timeout=300",
+            "-o",
+            "Dpkg::Use-Pty=0",
+        ])
         .args(args)
         .stdin(Stdio::null());
     // stdout belongs to what the program prints.
