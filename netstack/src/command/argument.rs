@@ -169,7 +169,10 @@ pub fn mac(word: &str) -> Result<EthernetAddress, Failure> {
         if let Some(byte) = bytes.get_mut(count) {
             *byte = match u8::from_str_radix(part, 16) {
                 Ok(value) if valid => value,
-                _ if count == 0 && !word.contains(':') => break,
+                _ if count == 0 && !word.contains(':') => {
+                    count = 1;
+                    break;
+                }
                 _ => return Err(Failure::new(1, format!("\"{part}\" is invalid lladdr."))),
             };
         }
@@ -178,6 +181,16 @@ pub fn mac(word: &str) -> Result<EthernetAddress, Failure> {
     match count {
         6 => Ok(EthernetAddress(bytes)),
         _ => Err(Failure::new(1, format!("Invalid address length {count} - must be 6 bytes"))),
+    }
+}
+
+/// A MAC address as Linux writes it.
+pub struct Mac(pub EthernetAddress);
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Platform;
 use crate::{
-    config::{Change, Config, ConfigError},
+    config::{Change, Config},
     router::{Context, Router},
 };
 use alloc::{boxed::Box, string::String};
@@ -28,14 +28,25 @@ pub enum Action {
     Read(Box<Read>),
     /// Prints a text.
     Print(String),
+    /// Does something with the console itself.
+    Console(Builtin),
     /// Anything else.
     Job(Box<dyn Job>),
 }
 
+/// What a command can do with the console itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Builtin {
+    /// `history`
+    History,
+    /// `clear`
+    Clear,
+}
+
 /// A change of the configuration: checks everything first, and says what became stale.
-pub type Edit = dyn FnOnce(&mut Config) -> Result<Change, ConfigError>;
+pub type Edit = dyn FnOnce(&mut Config) -> Result<Change, Failure>;
 /// The same, with the text that follows the command.
-pub type Read = dyn FnOnce(&mut Config, &str) -> Result<Change, ConfigError>;
+pub type Read = dyn FnOnce(&mut Config, &str) -> Result<Change, Failure>;
 
 /// A command that runs in steps, so that the packets do not have to wait for it.
 pub trait Job {
@@ -66,8 +77,8 @@ pub enum Progress {
 
 impl Action {
     /// Changes the configuration.
-    pub fn edit(change: impl FnOnce(&mut Config) -> Result<Change, ConfigError> + 'static) -> Self {
-        Self::Edit(Box::new(change))
+    pub fn edit<E: Into<Failure>>(change: impl FnOnce(&mut Config) -> Result<Change, E> + 'static) -> Self {
+        Self::Edit(Box::new(|config| change(config).map_err(Into::into)))
     }
 
     /// Runs in steps.

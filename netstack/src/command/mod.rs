@@ -1,7 +1,12 @@
 //! Text in, text out: the commands, the line editor and the listings. Pure, like all of the plane.
 
 mod argument;
+mod complete;
 mod conntrack;
+mod console;
+mod drops;
+mod editor;
+mod help;
 mod ip;
 mod iptables;
 mod job;
@@ -9,16 +14,17 @@ mod print;
 mod script;
 mod shell;
 mod sysctl;
+mod system;
+#[cfg(test)]
+mod tests;
 
-use crate::{
-    config::Config,
-    router::{Context, Router},
-};
-use alloc::{collections::VecDeque, format, string::String, vec::Vec};
+use crate::config::Config;
+use alloc::{format, string::String};
 use smoltcp::time::Instant;
 
-pub use argument::Failure;
-pub use job::{Action, Edit, Job, Progress, Read, Session};
+pub(crate) use argument::Failure;
+pub use console::Console;
+pub(crate) use job::{Action, Job, Progress, Read, Session};
 pub use shell::load;
 
 /// What the commands ask of the machine below.
@@ -43,12 +49,6 @@ pub enum Power {
     Reboot,
 }
 
-/// The person's side: a line editor over the commands, one running command at a time.
-pub struct Console {
-    output: VecDeque<u8>,
-    pending: Vec<u8>,
-}
-
 /// A configuration that was refused: nothing of it was applied.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ScriptError {
@@ -58,64 +58,146 @@ pub struct ScriptError {
     pub message: String,
 }
 
-impl Console {
-    /// A console that has printed its first prompt.
-    pub fn new(router: &Router) -> Self {
-        let _ = router;
-        Self { output: VecDeque::new(), pending: Vec::new() }
-    }
-
-    /// Bytes from the terminal.
-    pub fn input(
-        &mut self,
-        bytes: &[u8],
-        router: &mut Router,
-        platform: &mut dyn Platform,
-        cx: &mut Context<'_>,
-    ) {
-        let _ = (router, platform, cx);
-        self.pending.extend_from_slice(bytes);
-    }
-
-    /// Goes on with what runs (a ping, a long listing). Call it in every turn of the event loop.
-    pub fn poll(&mut self, router: &mut Router, platform: &mut dyn Platform, cx: &mut Context<'_>) {
-        let _ = (router, platform, cx);
-    }
-
-    /// When `poll` has something to do next; `None`: only after input.
-    pub fn poll_at(&self) -> Option<Instant> {
-        None
-    }
-
-    /// A message from the machine (a log line), printed so that the line being typed stays whole.
-    pub fn message(&mut self, text: &str) {
-        self.output.extend(text.bytes());
-    }
-
-    /// Bytes for the terminal. Take what the serial line can bear; a long listing goes on when there is room.
-    pub fn output(&mut self) -> &mut VecDeque<u8> {
-        &mut self.output
-    }
-}
-
-/// A command: how it is called, and how its words are understood.
+/// A command: how it is called, what is said about it, and how its words are understood.
 struct Command {
     name: &'static str,
+    summary: &'static str,
+    usage: &'static str,
+    /// Words that may follow those that are there already, for Tab.
+    words: fn(&[&str]) -> &'static [&'static str],
     parse: fn(&[String], &Config) -> Result<Action, Failure>,
 }
 
-static COMMANDS: &[Command] = &[
-    Command { name: ":", parse: shell::succeed },
-    Command { name: "conntrack", parse: conntrack::parse },
-    Command { name: "echo", parse: shell::echo },
-    Command { name: "false", parse: shell::fail },
-    Command { name: "ip", parse: ip::parse },
-    Command { name: "iptables", parse: iptables::parse },
-    Command { name: "iptables-restore", parse: iptables::parse_restore },
-    Command { name: "iptables-save", parse: iptables::parse_save },
-    Command { name: "sysctl", parse: sysctl::parse },
-    Command { name: "true", parse: shell::succeed },
-];
+macro_rules! commands {
+    ($($name:literal $parse:expr, $words:expr, $summary:literal, $usage:expr;)*) => {
+        &[$(Command { name: $name, summary: $summary, usage: $usage, words: $words, parse: $parse },)*]
+    };
+}
+
+/// Nothing in particular follows.
+fn none(_: &[&str]) -> &'static [&'static str] {
+    &[]
+}
+
+const CONNTRACK: &str = "\
+usage: conntrack { -L | -D | -C | -F | -S } [-p PROTOCOL] [-s ADDRESS] [-d ADDRESS] [--sport PORT] [--dport PORT]
+                 [--state STATE]";
+
+fn conntrack_words(_: &[&str]) -> &'static [&'static str] {
+    &["--dport", "--sport", "--state", "-C", "-D", "-F", "-L", "-S", "-d", "-p", "-s"]
+}
+
+const IPTABLES: &str = "\
+usage: iptables [-t { filter | nat }] { -A | -C | -D } CHAIN RULE
+       iptables [-t TABLE] -I CHAIN [NUMBER] RULE
+       iptables [-t TABLE] -R CHAIN NUMBER RULE
+       iptables [-t TABLE] -D CHAIN NUMBER
+       iptables [-t TABLE] { -L | -S | -F | -Z | -N | -X } [CHAIN] [-n] [-v] [-x] [--line-numbers]
+       iptables [-t TABLE] -P CHAIN { ACCEPT | DROP }
+       iptables [-t TABLE] -E OLD NEW
+RULE := [!] -p PROTOCOL, -s PREFIX, -d PREFIX, -i DEVICE, -o DEVICE, -f, -m MATCH .., -j TARGET ..";
+
+const RESTORE: &str =
+    "usage: iptables-restore [-c] [-n] [-t TABLE], and the text of iptables-save, then Ctrl-D; or <<WORD";
+
+fn iptables_words(_: &[&str]) -> &'static [&'static str] {
+    &[
+        "--comment",
+        "--ctstate",
+        "--dport",
+        "--dports",
+        "--icmp-type",
+        "--limit",
+        "--limit-burst",
+        "--line-numbers",
+        "--log-prefix",
+        "--mac-source",
+        "--reject-with",
+        "--sport",
+        "--sports",
+        "--syn",
+        "--tcp-flags",
+        "--to-destination",
+        "--to-ports",
+        "--to-source",
+        "-A",
+        "-C",
+        "-D",
+        "-E",
+        "-F",
+        "-I",
+        "-L",
+        "-N",
+        "-P",
+        "-R",
+        "-S",
+        "-X",
+        "-Z",
+        "-d",
+        "-i",
+        "-j",
+        "-m",
+        "-n",
+        "-o",
+        "-p",
+        "-s",
+        "-t",
+        "-v",
+        "ACCEPT",
+        "DNAT",
+        "DROP",
+        "ESTABLISHED",
+        "FORWARD",
+        "INPUT",
+        "INVALID",
+        "LOG",
+        "MASQUERADE",
+        "NEW",
+        "OUTPUT",
+        "POSTROUTING",
+        "PREROUTING",
+        "REDIRECT",
+        "REJECT",
+        "RELATED",
+        "RETURN",
+        "SNAT",
+        "comment",
+        "conntrack",
+        "filter",
+        "icmp",
+        "limit",
+        "mac",
+        "multiport",
+        "nat",
+        "state",
+        "tcp",
+        "udp",
+    ]
+}
+
+static COMMANDS: &[Command] = commands! {
+    ":" shell::succeed, none, "Does nothing, successfully.", "usage: :";
+    "clear" system::clear, none, "Clears the screen.", "usage: clear";
+    "conntrack" conntrack::parse, conntrack_words, "Lists, counts and ends the flows that are tracked.", CONNTRACK;
+    "dmesg" system::dmesg, |_| &["-C", "-c", "-n"], "Shows the log.", "usage: dmesg [-C | -c | -n LEVEL]";
+    "drops" drops::parse, |_| &["-a", "-j"], "Shows how many packets were dropped, by reason.", "usage: drops [-a] [-j]";
+    "echo" shell::echo, none, "Prints its words.", "usage: echo [-n] [WORD]..";
+    "false" shell::fail, none, "Does nothing, unsuccessfully.", "usage: false";
+    "free" system::free, |_| &["-b", "-k", "-m", "-h"], "Shows the use of memory.", "usage: free [-b | -k | -m | -h]";
+    "help" help::parse, none, "Shows all commands, or how one is written.", "usage: help [COMMAND]";
+    "history" system::history, none, "Shows the lines typed before.", "usage: history";
+    "hostname" system::hostname, none, "Shows or sets the name of this router.", "usage: hostname [NAME]";
+    "ip" ip::parse, ip::words, "Shows and sets interfaces, addresses, routes and neighbours.", ip::USAGE;
+    "iptables" iptables::parse, iptables_words, "Shows and sets the rules of the packet filter and of the translation.", IPTABLES;
+    "iptables-restore" iptables::parse_restore, |_| &["-n", "-t"], "Replaces rules by a text, which ends with Ctrl-D.", RESTORE;
+    "iptables-save" iptables::parse_save, |_| &["-c", "-t"], "Prints all rules as a text.", "usage: iptables-save [-c] [-t TABLE]";
+    "poweroff" system::poweroff, none, "Switches the machine off.", "usage: poweroff";
+    "reboot" system::reboot, none, "Starts the machine anew.", "usage: reboot";
+    "sysctl" sysctl::parse, |_| &["-a", "-w", "-n", "-q", "-e"], "Shows and sets switches and timers.", sysctl::USAGE;
+    "true" shell::succeed, none, "Does nothing, successfully.", "usage: true";
+    "uname" system::uname, |_| &["-a"], "Shows name and version of this system.", "usage: uname [-a | -r | -n | -m]";
+    "uptime" system::uptime, none, "Shows how long the machine has been running.", "usage: uptime";
+};
 
 /// Understands a command, without doing anything yet. The first word may be a path, as in scripts.
 fn understand(words: &[String], config: &Config) -> Result<Action, Failure> {

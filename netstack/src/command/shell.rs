@@ -87,10 +87,8 @@ fn run_line(shell: &mut Shell, line: Line<'_>, config: &mut Config) -> Result<()
             continue;
         }
         let outcome = shell.prepare(&command, config).and_then(|action| match action {
-            Action::Edit(change) => change(config).map(|_| ()).map_err(Failure::from),
-            Action::Read(change) if command.here.is_some() => {
-                change(config, line.here).map(|_| ()).map_err(Failure::from)
-            }
+            Action::Edit(change) => change(config).map(|_| ()),
+            Action::Read(change) if command.here.is_some() => change(config, line.here).map(|_| ()),
             Action::Print(_) => Ok(()),
             _ => Err(Failure::new(1, "this command changes no configuration")),
         });

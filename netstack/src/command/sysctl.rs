@@ -1,8 +1,11 @@
 //! `sysctl`, as sysctl(8) of procps has it.
 
 use super::{Action, Failure, Session, argument::Arguments};
-use crate::config::{Config, ConfigError, sysctl::SysctlError};
+use crate::config::{Config, sysctl::SysctlError};
 use alloc::{format, string::String, vec::Vec};
+
+/// How it is written.
+pub const USAGE: &str = "usage: sysctl [-a] [-n] [-N] [-e] [-q] [-w] [KEY[=VALUE]]..";
 
 /// A value that nobody sets: the number of flows.
 const COUNT: &str = "net/netfilter/nf_conntrack_count";
@@ -130,9 +133,9 @@ fn write(options: Options, keys: &[&str], config: &Config) -> Result<Action, Fai
     Ok(Action::edit(move |config| {
         let mut change = crate::config::Change::NONE;
         for (path, value) in &wanted {
-            change = config.set_sysctl(path, value).map_err(|_| ConfigError(invalid(path).text))?;
+            change = config.set_sysctl(path, value).map_err(|_| invalid(path))?;
         }
-        Ok(change)
+        Ok::<_, Failure>(change)
     }))
 }
 

@@ -141,6 +141,7 @@ struct Selector {
 impl Selector {
     fn parse(mut words: Arguments<'_>, config: &Config) -> Result<Self, Failure> {
         let mut selector = Self::default();
+        let mut device = None;
         while let Some(word) = words.next() {
             match word {
                 "up" => selector.only_up = true,
@@ -168,13 +169,14 @@ impl Selector {
                 }
                 _ => {
                     let name = if word == "dev" { words.value()? } else { word };
-                    if selector.device.is_some() {
+                    if device.is_some() {
                         return Err(Failure::garbage("dev", name));
                     }
-                    selector.device = Some(link::existing(name, config)?);
+                    device = Some(name);
                 }
             }
         }
+        selector.device = device.map(|name| link::existing(name, config)).transpose()?;
         Ok(selector)
     }
 
@@ -201,7 +203,7 @@ fn flush(words: Arguments<'_>, config: &Config) -> Result<Action, Failure> {
     }
     let selector = Selector::parse(words, config)?;
     Ok(Action::edit(move |config| {
-        Ok(config.flush_addresses(|id, interface, entry| {
+        Ok::<_, Failure>(config.flush_addresses(|id, interface, entry| {
             selector.means_interface(id, interface) && selector.means(interface, entry)
         }))
     }))

@@ -4,7 +4,7 @@ use super::{Options, unknown_command};
 use crate::{
     command::{
         Action,
-        argument::{Arguments, Failure, abbreviates, device, mac, number},
+        argument::{Arguments, Failure, Mac, abbreviates, device, mac, number},
         print::Printer,
     },
     config::{
@@ -84,10 +84,11 @@ fn show(options: Options, mut words: Arguments<'_>, config: &Config) -> Result<A
                 if only.is_some() {
                     return Err(Failure::garbage("dev", name));
                 }
-                only = Some(existing(name, config)?);
+                only = Some(name);
             }
         }
     }
+    let only = only.map(|name| existing(name, config)).transpose()?;
     Ok(Action::show(move |router| {
         let mut printer = Printer::new(options);
         for (id, interface) in router.config().interfaces() {
@@ -109,7 +110,7 @@ fn entry(printer: &mut Printer, id: InterfaceId, interface: &Interface, router: 
     printer.open_object("");
     if printer.options().brief {
         brief(printer, id, interface, router);
-        printer.string("address", "", interface.mac, " ");
+        printer.string("address", "", Mac(interface.mac), " ");
         flags(printer, id, interface, router);
         printer.text("\n");
     } else {
@@ -162,12 +163,12 @@ pub fn hardware(printer: &mut Printer, interface: &Interface) {
         InterfaceKind::Ethernet { .. } => ("ether", EthernetAddress::BROADCAST),
     };
     printer.string("link_type", "    link/", kind, " ");
-    printer.string("address", "", interface.mac, " ");
-    printer.string("broadcast", "brd ", broadcast, "");
+    printer.string("address", "", Mac(interface.mac), " ");
+    printer.string("broadcast", "brd ", Mac(broadcast), "");
     if let InterfaceKind::Ethernet { permanent_mac, .. } = interface.kind
         && permanent_mac != interface.mac
     {
-        printer.string("permaddr", " permaddr ", permanent_mac, "");
+        printer.string("permaddr", " permaddr ", Mac(permanent_mac), "");
     }
 }
 

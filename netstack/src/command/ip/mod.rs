@@ -46,7 +46,46 @@ pub enum Family {
     Link,
 }
 
-const USAGE: &str = "Usage: ip [ -s | -d | -br | -j | -p | -o | -4 ] { link | address | route | neighbour } { COMMAND | help }";
+/// How `ip` is written.
+pub const USAGE: &str = "\
+Usage: ip [ OPTIONS ] { link | address | route | neigh } { COMMAND | help }
+OPTIONS := { -s[tatistics] | -d[etails] | -br[ief] | -j[son] | -p[retty] | -o[neline] | -4 }";
+
+/// What may follow the words behind `ip`, for Tab.
+pub fn words(before: &[&str]) -> &'static [&'static str] {
+    let mut before = before.iter().skip_while(|word| word.starts_with('-'));
+    let Some(object) = before.next() else { return &["address", "link", "neigh", "route"] };
+    let command = before.next();
+    match object.chars().next() {
+        Some('a') if command.is_none() => &["add", "del", "flush", "help", "replace", "show"],
+        Some('a') => &["broadcast", "dev", "label", "primary", "scope", "secondary", "to", "up"],
+        Some('l') if command.is_none() => &["help", "set", "show"],
+        Some('l') => &["address", "alias", "dev", "down", "mtu", "up"],
+        Some('n') if command.is_none() => &["add", "del", "flush", "help", "replace", "show"],
+        Some('n') => &["dev", "lladdr", "nud", "permanent", "to"],
+        Some('r') if command.is_none() => {
+            &["add", "append", "change", "del", "flush", "get", "help", "prepend", "replace", "show"]
+        }
+        Some('r') => &[
+            "blackhole",
+            "default",
+            "dev",
+            "from",
+            "iif",
+            "metric",
+            "oif",
+            "onlink",
+            "prohibit",
+            "proto",
+            "scope",
+            "src",
+            "type",
+            "unreachable",
+            "via",
+        ],
+        _ => &[],
+    }
+}
 
 /// Understands the words behind `ip`.
 pub fn parse(words: &[String], config: &Config) -> Result<Action, Failure> {

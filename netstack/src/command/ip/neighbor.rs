@@ -4,7 +4,7 @@ use super::{Family, Options, unknown_command};
 use crate::{
     command::{
         Action, Failure,
-        argument::{self, Arguments, abbreviates, device, mac},
+        argument::{self, Arguments, Mac, abbreviates, device, mac},
         print::Printer,
     },
     config::{Config, neighbor::NeighborMode, route::StaticNeighbor},
@@ -151,8 +151,11 @@ fn flush(words: Arguments<'_>, config: &Config) -> Result<Action, Failure> {
     let selector = Selector::parse(words, config)?;
     if selector.state == Some(State::Permanent) {
         return Ok(Action::edit(move |config| {
-            Ok(config
-                .flush_neighbors(|entry| selector.means(entry.interface, entry.address, State::Permanent)))
+            Ok::<_, Failure>(
+                config.flush_neighbors(|entry| {
+                    selector.means(entry.interface, entry.address, State::Permanent)
+                }),
+            )
         }));
     }
     // As on Linux, static entries stay unless they are meant.
@@ -198,7 +201,7 @@ fn one(printer: &mut Printer, entry: &View, config: &Config, one_device: bool) {
         printer.padded("dst", &entry.address.to_string(), 39, " ");
         printer.padded("dev", name, 16, " ");
         if let Some(mac) = entry.mac {
-            printer.string("lladdr", "", mac, "");
+            printer.string("lladdr", "", Mac(mac), "");
         }
     } else {
         printer.string("dst", "", entry.address, " ");
@@ -206,7 +209,7 @@ fn one(printer: &mut Printer, entry: &View, config: &Config, one_device: bool) {
             printer.string("dev", "dev ", name, " ");
         }
         if let Some(mac) = entry.mac {
-            printer.string("lladdr", "lladdr ", mac, " ");
+            printer.string("lladdr", "lladdr ", Mac(mac), " ");
         }
         printer.open_array("state");
         printer.element(state_text(entry.state));

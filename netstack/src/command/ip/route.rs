@@ -281,7 +281,7 @@ fn flush(words: Arguments<'_>, config: &Config) -> Result<Action, Failure> {
         Some(_) => {}
     }
     let selection = Selection::parse(words, config)?;
-    Ok(Action::edit(move |config| Ok(config.flush_routes(|route| selection.means(route)))))
+    Ok(Action::edit(move |config| Ok::<_, Failure>(config.flush_routes(|route| selection.means(route)))))
 }
 
 fn show(options: Options, words: Arguments<'_>, config: &Config) -> Result<Action, Failure> {
@@ -346,7 +346,7 @@ fn entry(printer: &mut Printer, route: &Route, selector: &RouteSelector, router:
     if let Some(source) = route.source.filter(|_| selector.source.is_none()) {
         printer.string("prefsrc", "src ", source, " ");
     }
-    if route.metric != 0 {
+    if route.metric != 0 && selector.metric.is_none() {
         printer.number("metric", "metric ", route.metric.into(), " ");
     }
     printer.open_array("flags");

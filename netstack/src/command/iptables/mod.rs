@@ -49,9 +49,7 @@ pub(super) fn parse(words: &[String], config: &Config) -> Result<Action, Failure
             let zero = view.zero.then_some(request);
             Ok(Action::job(Lines { source: listing, afterwards: zero }))
         }
-        _ => Ok(Action::edit(move |config| {
-            request.apply(&mut config.tables).map_err(|failure| ConfigError(failure.text))
-        })),
+        _ => Ok(Action::edit(move |config| request.apply(&mut config.tables))),
     }
 }
 
@@ -63,9 +61,7 @@ pub(super) fn parse_save(words: &[String], _: &Config) -> Result<Action, Failure
 /// `iptables-restore`
 pub(super) fn parse_restore(words: &[String], _: &Config) -> Result<Action, Failure> {
     let restore = Restore::parse(words)?;
-    Ok(Action::Read(Box::new(move |config: &mut Config, text: &str| {
-        restore.apply(text, &mut config.tables).map_err(|failure| ConfigError(failure.text))
-    })))
+    Ok(Action::Read(Box::new(move |config: &mut Config, text: &str| restore.apply(text, &mut config.tables))))
 }
 
 /// A text that is written line by line.
