@@ -128,6 +128,10 @@ impl Trail {
     }
 }
 
+/// The most rules that one packet is held against: chains that are called again and again could make it any number.
+/// A packet that needs more is dropped.
+pub const MAX_LOOKS: u32 = 4 * Table::MAX_RULES as u32;
+
 /// Where the walk stands.
 #[derive(Clone, Copy)]
 struct Place {
@@ -153,6 +157,7 @@ pub fn evaluate<'r, T: Trace>(
     // What is said of a fragment says nothing about the other packets of its flow.
     trail.unstable |= candidate.headers.fragment != Fragment::Whole;
 
+    let mut left = MAX_LOOKS;
     let mut callers: heapless::Vec<Place, { Table::MAX_DEPTH }> = heapless::Vec::new();
     let mut at = Place { chain: base, next: 0, depth: 0 };
     loop {
@@ -164,6 +169,10 @@ pub fn evaluate<'r, T: Trace>(
             }
             continue;
         };
+        left -= 1;
+        if left == 0 {
+            return Ruling::Drop(DropReason::FirewallRule);
+        }
         let here = CounterRef { table: name, chain: at.chain, rule: Some(at.next as u16) };
         at.next += 1;
         let fit = subject.fit(rule, effects, &mut trail.unstable);

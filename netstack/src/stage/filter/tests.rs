@@ -347,6 +347,15 @@ fn loops_end() {
 }
 
 #[test]
+fn chains_that_call_each_other_many_times_cannot_hold_a_packet_for_ever() {
+    let mut table = table(vec![rule(Target::Jump(ChainId(3))); 200]);
+    table.chains[3].rules = vec![rule(Target::Jump(ChainId(4))); 200];
+    table.chains[4].rules = vec![rule(Target::Jump(ChainId(5))); 200];
+    table.chains[5].rules = vec![Rule::default(); 200];
+    assert_eq!(World::new().ask(&table).0, Ruling::Drop(DropReason::FirewallRule));
+}
+
+#[test]
 fn a_log_rule_is_noted_and_the_walk_goes_on() {
     let (ruling, trail) =
         World::new().ask(&table(vec![rule(Target::Log(Log::default())), rule(Target::Accept)]));
