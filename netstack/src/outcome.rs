@@ -89,7 +89,6 @@ drop_reasons! {
     HostQueueFull "host-queue-full" "Too much at once for the router's own sockets.",
     EgressQueueFull "egress-queue-full" "The network card takes frames too slowly.",
     EchoIgnored "echo-ignored" "An echo request, and icmp_echo_ignore_all says to ignore it.",
-    ConfigurationRefused "configuration-refused" "The router stays closed because its configuration was refused.",
 }
 
 impl fmt::Display for DropReason {
