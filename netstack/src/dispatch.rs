@@ -21,8 +21,8 @@ use crate::{
     },
     table::{
         connections::deltas,
-        fib::{NextHop, source_on},
-        flow::{Direction, FlowId, Shortcut, Tick, status},
+        fib::{Destination, NextHop, source_on},
+        flow::{Direction, FlowId, Shortcut, Tick, Tuple, status},
         mapping::Endpoint,
         neighbor::{self, NeighborId},
     },
@@ -209,8 +209,9 @@ impl Router {
                 (DropReason::NatFiltered, None)
             }
             Delivery::Error(error) => {
-                let group = !self.fib.is_local(headers.destination);
-                (DropReason::NoListener, self.icmp_error(cx, packet.bytes(), &headers, error, group))
+                let group = self.is_broadcast(headers.destination);
+                let made = self.icmp_error(cx, packet.bytes(), &headers, error, group, headers.source);
+                (DropReason::NoListener, made)
             }
             Delivery::Reset => (DropReason::NoListener, icmp::reset(cx.exchange, &headers, false)),
         };
@@ -367,21 +368,31 @@ impl Router {
         let made = match answer {
             Answer::Nothing => return,
             Answer::TcpReset => icmp::reset(cx.exchange, headers, origin.link_broadcast),
-            Answer::Icmp(error) => self.icmp_error(cx, packet.bytes(), headers, error, origin.link_broadcast),
+            Answer::Icmp(error) => {
+                let group = origin.link_broadcast || self.is_broadcast(headers.destination);
+                self.icmp_error(cx, packet.bytes(), headers, error, group, headers.source)
+            }
         };
         if let Some(reply) = made {
             self.originate(cx, Origin::ANSWER, reply);
         }
     }
 
-    /// An ICMP error about a packet, unless there must be none (requirement 8).
+    fn is_broadcast(&self, address: Ipv4Address) -> bool {
+        matches!(self.fib.lookup(address), Destination::Broadcast { .. } | Destination::Multicast)
+    }
+
+    /// An ICMP error about a packet, unless there must be none (requirement 8) or `receiver`, who will get it, has had
+    /// too many.
+    #[allow(clippy::too_many_arguments)]
     fn icmp_error(
         &mut self,
         cx: &mut Context<'_>,
         frame: &[u8],
         headers: &Headers,
         error: IcmpError,
-        link_broadcast: bool,
+        group: bool,
+        receiver: Ipv4Address,
     ) -> Option<Packet> {
         let source = if self.fib.is_local(headers.destination) {
             headers.destination
@@ -389,9 +400,7 @@ impl Router {
             self.fib.source_for(headers.source).or_else(|| self.any_address())?
         };
         let limit = self.config.sysctl.icmp_ratelimit;
-        if !icmp::may_report(headers, link_broadcast)
-            || !self.icmp_errors.admit(error, headers.source, limit, cx.now)
-        {
+        if !icmp::may_report(headers, group) || !self.icmp_errors.admit(error, receiver, limit, cx.now) {
             return None;
         }
         self.icmp_errors.build(cx.exchange, frame, headers, error, source)
@@ -413,8 +422,12 @@ impl Router {
         }
     }
 
-    /// Does what the neighbour table wants done.
+    /// Does what the neighbour table wants done. An error about a packet that waited in vain may wait itself and ask
+    /// for more: the outermost call does that, too, so that nobody's packets can pile up calls.
     pub(crate) fn poll_neighbors(&mut self, cx: &mut Context<'_>) {
+        if core::mem::replace(&mut self.polling_neighbors, true) {
+            return;
+        }
         while let Some(event) = self.neighbors.poll(cx.now) {
             match event {
                 neighbor::Event::Ask { interface, address, to } => self.ask(cx, interface, address, to),
@@ -424,6 +437,7 @@ impl Router {
                 neighbor::Event::Unreachable(parked) => self.unreachable(cx, parked.packet),
             }
         }
+        self.polling_neighbors = false;
     }
 
     fn ask(
@@ -443,11 +457,16 @@ impl Router {
     /// A next hop did not answer: the sender of a packet that waited for it is told (requirement 5). The packet is
     /// already translated, so the error about it is translated back like one that came from outside.
     fn unreachable(&mut self, cx: &mut Context<'_>, packet: Packet) {
-        if let Ok(headers) = Headers::parse(packet.bytes(), ETHERNET_HEADER)
-            && let Some(error) =
-                self.icmp_error(cx, packet.bytes(), &headers, IcmpError::HostUnreachable, false)
-        {
-            self.originate(cx, Origin::HOST, error);
+        if let Ok(headers) = Headers::parse(packet.bytes(), ETHERNET_HEADER) {
+            let answers = tuple_of(&headers).map(Tuple::inverted);
+            let flow = answers.and_then(|answers| self.connections.flows.find(&answers, Tick::at(cx.now)));
+            let receiver = flow.map_or(headers.source, |(id, direction)| {
+                self.connections.flows.get(id).translated(direction).destination
+            });
+            let error = IcmpError::HostUnreachable;
+            if let Some(error) = self.icmp_error(cx, packet.bytes(), &headers, error, false, receiver) {
+                self.originate(cx, Origin::HOST, error);
+            }
         }
         self.discard(cx, packet, DropReason::NeighborFailed);
     }

@@ -248,8 +248,8 @@ pub struct Quote {
 }
 
 impl Quote {
-    /// Reads the quote of the ICMP error whose ICMP header is at `l4`. `None` where it is no usable quote of a
-    /// TCP, UDP or ICMP query packet.
+    /// Reads the quote of the ICMP error whose ICMP header is at `l4`. `None` where it quotes another
+    /// ICMP message than a query, a later fragment, or too little.
     pub fn parse(packet: &[u8], l4: usize) -> Option<Self> {
         let l3 = l4 + 8;
         let ip = packet.get(l3..)?;
@@ -268,7 +268,8 @@ impl Quote {
             protocol::ICMP if is_icmp_query(eight[0]) => {
                 (u16::from_be_bytes([eight[4], eight[5]]), 0, eight[0])
             }
-            _ => return None,
+            protocol::ICMP => return None,
+            _ => (0, 0, 0),
         };
         Some(Self {
             l3,

@@ -61,12 +61,14 @@ impl Router {
         // From here on `seen` is the packet as the rules see it: with its new destination, and its old source.
         let mut seen = arrival.headers.clone();
         let state = self.find_flow(arrival, decision, trace);
+        self.check_redirect(arrival, decision)?;
         self.translate_destination(arrival, decision, &mut seen, random, trace);
         let way = self.route(arrival, &seen, trace)?;
-        if let (FlowPart::Existing { id, .. }, Way::Forward(hop, _)) = (&decision.flow, way)
-            && self.has_moved(*id, arrival, hop)
+        if let (&FlowPart::Existing { id, direction, .. }, Way::Forward(hop, _)) = (&decision.flow, way)
+            && (self.has_moved(id, direction, hop)
+                || self.misses_translation(&decision.flow, arrival, &seen, hop))
         {
-            decision.flow = FlowPart::Moved { id: *id };
+            decision.flow = FlowPart::Moved { id };
             return Err(DropReason::NatUntracked.into());
         }
         self.check_forwarding(arrival, &seen, way, trace)?;
@@ -110,6 +112,21 @@ impl Router {
             self.trace_flow(&decision.flow, state, trace);
         }
         state
+    }
+
+    /// RFC 5508 does not translate redirects, and Linux drops them where addresses are translated.
+    fn check_redirect(&self, arrival: &Arrival<'_>, decision: &Decision) -> Result<(), Refusal> {
+        const REDIRECT: u8 = 5;
+        match decision.flow {
+            FlowPart::Error { id, .. }
+                if arrival.headers.icmp().is_some_and(|(kind, _)| kind == REDIRECT) =>
+            {
+                let flow = self.connections.flows.get(id);
+                let translated = flow.is(status::SOURCE_NAT) || flow.is(status::DESTINATION_NAT);
+                if translated { Err(DropReason::NatRedirect.into()) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
     }
 
     fn trace_flow<T: Trace>(&self, flow: &FlowPart, state: FlowState, trace: &mut T) {
@@ -201,10 +218,26 @@ impl Router {
     }
 
     /// A flow with a translated source is bound to the interface that it left by (requirement 30).
-    fn has_moved(&self, id: FlowId, arrival: &Arrival<'_>, hop: NextHop) -> bool {
+    fn has_moved(&self, id: FlowId, direction: Direction, hop: NextHop) -> bool {
         let flow = self.connections.flows.get(id);
-        let leaves = arrival.tuple.as_ref() == Some(flow.tuple(Direction::Original));
-        leaves && flow.is(status::SOURCE_NAT) && flow.outside != hop.interface
+        direction == Direction::Original && flow.is(status::SOURCE_NAT) && flow.outside != hop.interface
+    }
+
+    /// Whether a rule now translates what was not translated when the flow began: its packets must not go on leaving
+    /// with an inner source (requirement 29).
+    fn misses_translation(
+        &self,
+        part: &FlowPart,
+        arrival: &Arrival<'_>,
+        seen: &Headers,
+        hop: NextHop,
+    ) -> bool {
+        let FlowPart::Existing { id, direction: Direction::Original, .. } = part else { return false };
+        let flow = self.connections.flows.get(*id);
+        arrival.ingress.is_some()
+            && flow.mapping.is_none()
+            && !flow.is(status::SOURCE_NAT)
+            && self.would_translate(arrival, seen, Some(hop.interface), self.view(part, FlowState::New))
     }
 
     /// What only a packet on its way through must stand: broadcast frames, TTL and MTU (RFC 1812 5.3.1, 4.2.2.9).

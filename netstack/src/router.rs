@@ -106,6 +106,8 @@ pub struct Router {
     pub(crate) config: Config,
     pub(crate) fib: Fib,
     pub(crate) neighbors: Neighbors<Parked>,
+    /// Whether what the neighbour table wants is being done: it may come to want more meanwhile.
+    pub(crate) polling_neighbors: bool,
     pub(crate) connections: Connections,
     pub(crate) reserved: ReservedPorts,
     pub(crate) paths: Paths,
@@ -136,6 +138,7 @@ impl Router {
         let mut router = Self {
             fib: Fib::default(),
             neighbors: Neighbors::new(limits.neighbors, PARKED, keys),
+            polling_neighbors: false,
             connections: Connections::new(limits.flows, random),
             reserved: ReservedPorts::default(),
             paths: Paths::default(),
@@ -198,9 +201,13 @@ impl Router {
         }
         if stale.interfaces {
             let cards = self.config.interfaces().filter(|(_, interface)| interface.port().is_some());
-            self.links = cards
+            let links: Vec<Link> = cards
                 .map(|(id, interface)| Link { interface: id, mac: interface.mac, up: interface.up })
                 .collect();
+            for (_, new) in self.links.iter().zip(&links).filter(|(old, new)| old.mac != new.mac) {
+                self.claims.announce(new.interface, self.now);
+            }
+            self.links = links;
             self.counters.resize(self.config.interfaces.len(), InterfaceCounters::default());
             self.carrier.resize(self.config.interfaces.len(), true);
             self.claims.set_addresses(&self.config, self.now);
@@ -338,7 +345,12 @@ impl Router {
         packet: Packet,
         headers: Headers,
     ) -> Outcome {
-        match self.fragments.admit(packet, headers, cx.now) {
+        let (drops, exchange) = (&mut self.drops, &mut *cx.exchange);
+        let admission = self.fragments.admit(packet, headers, cx.now, |displaced| {
+            drops.count(DropReason::FragmentsFull);
+            exchange.recycle(displaced);
+        });
+        match admission {
             Admission::Held => Outcome::Held,
             Admission::Refused(packet, reason) => self.discard(cx, packet, reason),
             Admission::Pass(packet, headers) => {
@@ -458,8 +470,11 @@ impl Router {
     pub fn set_carrier(&mut self, port: PortId, carrier: bool) {
         let Some(&Link { interface, .. }) = self.links.get(usize::from(port.0)) else { return };
         let known = &mut self.carrier[usize::from(interface.0)];
-        if carrier && !*known {
-            self.claims.announce(interface, self.now);
+        match (carrier, *known) {
+            (true, false) => self.claims.announce(interface, self.now),
+            // What hangs on the link when it comes back may be other machines.
+            (false, true) => self.neighbors.flush(Some(interface)),
+            _ => {}
         }
         *known = carrier;
     }

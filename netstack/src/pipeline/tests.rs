@@ -374,3 +374,49 @@ fn a_rule_change_is_felt_by_the_next_packet_of_an_old_flow() {
     assert_eq!(changed, Ok(()));
     assert_eq!(gateway.receive(LAN, &udp_frame(10)), Outcome::Dropped(DropReason::FirewallPolicy));
 }
+
+#[test]
+fn a_flow_that_began_without_translation_does_not_go_on_without_it() {
+    let mut gateway = Gateway::new(|_| {});
+    for _ in 0..2 {
+        gateway.receive(LAN, &udp_frame(10));
+        gateway.receive(WAN, &udp((SERVER, 53), (INNER, 5000), 10));
+    }
+    gateway.sent();
+    let changed = gateway.router.edit(|config| {
+        config.tables = Gateway::masquerading().router.config().tables.clone();
+        Ok(Change { rules: true, ..Change::NONE })
+    });
+    assert_eq!(changed, Ok(()));
+    gateway.receive(LAN, &udp_frame(10));
+    assert_eq!(gateway.sent_one().1.source, OUTER);
+}
+
+#[test]
+fn a_redirect_about_a_translated_flow_goes_nowhere() {
+    let mut gateway = Gateway::masquerading();
+    gateway.receive(LAN, &udp_frame(10));
+    let outer = gateway.sent_one().2;
+    let redirect = icmp_error(Ipv4Address::new(203, 0, 113, 10), OUTER, 5, 1, &outer);
+    assert_eq!(gateway.receive(WAN, &redirect), Outcome::Dropped(DropReason::NatRedirect));
+}
+
+#[test]
+fn packets_for_many_dead_neighbours_do_not_pile_up_calls() {
+    let mut gateway = Gateway::masquerading();
+    for host in 100..228 {
+        let spoofed = Ipv4Address::new(192, 168, 1, host);
+        let dead = Ipv4Address::new(203, 0, 113, host);
+        gateway.receive(LAN, &udp((spoofed, 5000), (dead, 53), 10));
+    }
+    let work = std::thread::Builder::new().stack_size(64 << 10).spawn(move || {
+        for _ in 0..8 {
+            gateway.now += smoltcp::time::Duration::from_secs(1);
+            let Gateway { router, exchange, random, now } = &mut gateway;
+            router.poll(&mut Context { now: *now, random, exchange });
+            gateway.sent();
+        }
+        gateway.router.drops().get(DropReason::NeighborFailed)
+    });
+    assert!(work.unwrap().join().unwrap() > 0);
+}

@@ -8,7 +8,7 @@ use crate::{
     outcome::DropReason,
     router::Router,
     stage::{
-        filter::{self, Ruling, Trail},
+        filter::{self, Candidate, FlowView, Ruling, Trail},
         nat, translate,
     },
     table::{
@@ -17,7 +17,7 @@ use crate::{
         flow::{Tick, status},
         mapping::Endpoint,
     },
-    trace::Trace,
+    trace::{Silent, Trace},
 };
 use smoltcp::{time::Instant, wire::Ipv4Address};
 
@@ -129,19 +129,10 @@ impl Router {
             FlowPart::None | FlowPart::Moved { .. } if arrival.ingress.is_none() => return Ok(()),
             FlowPart::None | FlowPart::Moved { .. } => {
                 // Without a flow nothing is translated, so where a rule would translate nothing may leave.
-                let candidate = self.candidate(arrival, seen, egress, None);
-                let mut unseen = Trail::default();
-                let ruling = filter::evaluate(
-                    nat,
-                    TableName::Nat,
-                    hook,
-                    &candidate,
-                    false,
-                    &mut unseen,
-                    &mut crate::trace::Silent,
-                );
-                return match (way, ruling) {
-                    (Way::Forward(..), Ruling::Translate(_)) => Err(DropReason::NatUntracked.into()),
+                return match way {
+                    Way::Forward(..) if self.would_translate(arrival, seen, egress, None) => {
+                        Err(DropReason::NatUntracked.into())
+                    }
                     _ => Ok(()),
                 };
             }
@@ -202,6 +193,29 @@ impl Router {
             ));
         }
         Ok(())
+    }
+
+    /// Whether a rule of POSTROUTING would give such a packet another source.
+    pub(super) fn would_translate(
+        &self,
+        arrival: &Arrival<'_>,
+        seen: &Headers,
+        egress: Option<InterfaceId>,
+        flow: Option<FlowView>,
+    ) -> bool {
+        let candidate = Candidate { ingress: None, ..self.candidate(arrival, seen, egress, flow) };
+        let nat = &self.config.tables.nat;
+        let mut unseen = Trail::default();
+        let ruling = filter::evaluate(
+            nat,
+            TableName::Nat,
+            Hook::Postrouting,
+            &candidate,
+            false,
+            &mut unseen,
+            &mut Silent,
+        );
+        matches!(ruling, Ruling::Translate(_))
     }
 
     /// What a choice of ports depends on.

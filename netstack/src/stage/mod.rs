@@ -1,4 +1,4 @@
-//! The stations on a packet's way, one file each. Stages never call each other: [`crate::pipeline`] does.
+//! The stations on a packet's way, one file each. Stages never call each other: the pipeline does.
 
 pub mod arp;
 pub mod ethernet;

@@ -125,10 +125,11 @@ pub fn rewrite_error(frame: &mut [u8], headers: &Headers, flow: &Flow, direction
     change(frame, quote.l3 + 10, checksum);
     match quote.protocol {
         protocol::ICMP => change(frame, quote.l4 + 4, query_identifier(&to, quote.icmp_kind)),
-        _ => {
+        protocol::TCP | protocol::UDP => {
             change(frame, quote.l4, to.source_port);
             change(frame, quote.l4 + 2, to.destination_port);
         }
+        _ => {}
     }
     let end = (headers.l3 + usize::from(headers.total_length)).min(frame.len());
     if let Some(at) = checksum_offset(quote.protocol).map(|offset| quote.l4 + offset)
@@ -136,7 +137,8 @@ pub fn rewrite_error(frame: &mut [u8], headers: &Headers, flow: &Flow, direction
         && !(quote.protocol == protocol::UDP && word(frame, at) == 0)
     {
         let checksum = transport.apply(word(frame, at));
-        change(frame, at, checksum);
+        let is_udp = quote.protocol == protocol::UDP;
+        change(frame, at, if is_udp { checksum::udp(checksum) } else { checksum });
     }
     frame[quote.l3 + 12..quote.l3 + 16].copy_from_slice(&to.source.octets());
     frame[quote.l3 + 16..quote.l3 + 20].copy_from_slice(&to.destination.octets());

@@ -4,11 +4,11 @@
 //! Bounded in datagrams, in waiting fragments and in time, so that no flood of fragments can fill the memory.
 
 use crate::{
-    headers::{Fragment, Headers, Transport},
+    headers::{Fragment, Headers, Transport, protocol},
     outcome::DropReason,
     packet::Packet,
 };
-use alloc::vec::Vec;
+use alloc::{collections::VecDeque, vec::Vec};
 use smoltcp::{
     time::{Duration, Instant},
     wire::Ipv4Address,
@@ -51,18 +51,27 @@ pub enum Admission {
     Refused(Packet, DropReason),
 }
 
-/// Datagrams of which fragments are on their way.
+/// Datagrams of which fragments are on their way, oldest first.
 #[derive(Default)]
 pub struct Fragments {
-    datagrams: Vec<Datagram>,
+    datagrams: VecDeque<Datagram>,
     waiting: usize,
 }
 
 impl Fragments {
-    /// Takes in a fragment.
-    pub fn admit(&mut self, packet: Packet, mut headers: Headers, now: Instant) -> Admission {
+    /// Takes in a fragment. What has to make room for it goes to `displaced`.
+    pub fn admit(
+        &mut self,
+        packet: Packet,
+        mut headers: Headers,
+        now: Instant,
+        mut displaced: impl FnMut(Packet),
+    ) -> Admission {
         // Offset 1 would lay payload over the TCP flags (RFC 1858 3, RFC 3128).
-        if headers.fragment == Fragment::Later && headers.fragment_offset == 8 && headers.protocol == 6 {
+        if headers.fragment == Fragment::Later
+            && headers.fragment_offset == 8
+            && headers.protocol == protocol::TCP
+        {
             return Admission::Refused(packet, DropReason::FragmentIncomplete);
         }
         let key = Key {
@@ -71,9 +80,7 @@ impl Fragments {
             identification: headers.identification,
             protocol: headers.protocol,
         };
-        let Some(place) = self.place(key, now) else {
-            return Admission::Refused(packet, DropReason::FragmentsFull);
-        };
+        let place = self.place(key, now, &mut displaced);
         let datagram = &mut self.datagrams[place];
         match (headers.fragment, datagram.transport) {
             (Fragment::Later, Some(transport)) => {
@@ -81,11 +88,12 @@ impl Fragments {
                 Admission::Pass(packet, headers)
             }
             (Fragment::Later, None) => {
-                if self.waiting >= WAITING || datagram.waiting.len() >= WAITING_PER_DATAGRAM {
+                if datagram.waiting.len() >= WAITING_PER_DATAGRAM {
                     return Admission::Refused(packet, DropReason::FragmentsFull);
                 }
                 datagram.waiting.push(packet);
                 self.waiting += 1;
+                self.make_room(place, &mut displaced);
                 Admission::Held
             }
             (_, known) => {
@@ -101,33 +109,50 @@ impl Fragments {
         }
     }
 
-    /// The datagram's place, made where there is none; `None` where there are too many.
-    fn place(&mut self, key: Key, now: Instant) -> Option<usize> {
-        if let Some(place) = self.datagrams.iter().position(|datagram| datagram.key == key) {
-            if self.datagrams[place].expires > now {
-                return Some(place);
-            }
-            // The identification came round again: what waited belongs to the older datagram.
-            return None;
+    /// The datagram's place, made where there is none. The oldest one makes room where there are too many: most
+    /// likely all of it has passed.
+    fn place(&mut self, key: Key, now: Instant, displaced: &mut impl FnMut(Packet)) -> usize {
+        if let Some(place) = self.datagrams.iter().position(|it| it.key == key && it.expires > now) {
+            return place;
         }
-        if self.datagrams.len() >= DATAGRAMS {
-            return None;
+        if self.datagrams.len() >= DATAGRAMS
+            && let Some(oldest) = self.datagrams.pop_front()
+        {
+            self.waiting -= oldest.waiting.len();
+            oldest.waiting.into_iter().for_each(displaced);
         }
-        self.datagrams.push(Datagram { key, expires: now + LIFETIME, transport: None, waiting: Vec::new() });
-        Some(self.datagrams.len() - 1)
+        self.datagrams.push_back(Datagram {
+            key,
+            expires: now + LIFETIME,
+            transport: None,
+            waiting: Vec::new(),
+        });
+        self.datagrams.len() - 1
+    }
+
+    /// Where too many fragments wait, those of the datagram that waits longest give way, but not those of `newest`.
+    fn make_room(&mut self, newest: usize, displaced: &mut impl FnMut(Packet)) {
+        if self.waiting <= WAITING {
+            return;
+        }
+        let mut others = self.datagrams.iter_mut().take(newest);
+        if let Some(oldest) = others.find(|datagram| !datagram.waiting.is_empty()) {
+            self.waiting -= oldest.waiting.len();
+            oldest.waiting.drain(..).for_each(displaced);
+        }
     }
 
     /// Ends one datagram whose time is over, with its waiting fragments. Call until it gives nothing.
     pub fn expire(&mut self, now: Instant) -> Option<Vec<Packet>> {
-        let place = self.datagrams.iter().position(|datagram| datagram.expires <= now)?;
-        let waiting = self.datagrams.swap_remove(place).waiting;
+        self.datagrams.front().filter(|datagram| datagram.expires <= now)?;
+        let waiting = self.datagrams.pop_front()?.waiting;
         self.waiting -= waiting.len();
         Some(waiting)
     }
 
     /// When the next datagram ends.
     pub fn poll_at(&self) -> Option<Instant> {
-        self.datagrams.iter().map(|datagram| datagram.expires).min()
+        self.datagrams.front().map(|datagram| datagram.expires)
     }
 }
 
@@ -161,10 +186,12 @@ mod tests {
         let mut table = Fragments::default();
         let mut parts = fragments(1);
         let (last, middle) = (parts.remove(2), parts.remove(1));
-        assert!(matches!(table.admit(last.0, last.1, NOW), Admission::Held));
-        assert!(matches!(table.admit(middle.0, middle.1, NOW), Admission::Held));
+        assert!(matches!(table.admit(last.0, last.1, NOW, drop), Admission::Held));
+        assert!(matches!(table.admit(middle.0, middle.1, NOW, drop), Admission::Held));
         let (packet, headers) = parts.remove(0);
-        let Admission::Release(_, headers, waiting) = table.admit(packet, headers, NOW) else { panic!() };
+        let Admission::Release(_, headers, waiting) = table.admit(packet, headers, NOW, drop) else {
+            panic!()
+        };
         assert_eq!(headers.source_port(), Some(5000));
         assert_eq!(waiting.len(), 2);
     }
@@ -174,22 +201,22 @@ mod tests {
         let mut table = Fragments::default();
         let mut parts = fragments(1).into_iter();
         let (packet, headers) = parts.next().unwrap();
-        assert!(matches!(table.admit(packet, headers, NOW), Admission::Release(..)));
+        assert!(matches!(table.admit(packet, headers, NOW, drop), Admission::Release(..)));
         let (packet, headers) = parts.next().unwrap();
-        let Admission::Pass(_, headers) = table.admit(packet, headers, NOW) else { panic!() };
+        let Admission::Pass(_, headers) = table.admit(packet, headers, NOW, drop) else { panic!() };
         assert_eq!((headers.source_port(), headers.fragment), (Some(5000), Fragment::Later));
     }
 
     #[test]
-    fn a_flood_of_later_fragments_is_refused_and_forgotten_in_time() {
+    fn a_flood_of_later_fragments_displaces_the_oldest_and_is_forgotten_in_time() {
         let mut table = Fragments::default();
-        let refused = (0..1000_u16)
-            .filter(|&identification| {
-                let (packet, headers) = fragments(identification).remove(1);
-                matches!(table.admit(packet, headers, NOW), Admission::Refused(_, DropReason::FragmentsFull))
-            })
-            .count();
-        assert_eq!(refused, 1000 - WAITING);
+        let mut displaced = 0;
+        for identification in 0..1000 {
+            let (packet, headers) = fragments(identification).remove(1);
+            let admission = table.admit(packet, headers, NOW, |_| displaced += 1);
+            assert!(matches!(admission, Admission::Held));
+        }
+        assert_eq!(displaced, 1000 - WAITING);
         let mut freed = 0;
         while let Some(waiting) = table.expire(NOW + LIFETIME) {
             freed += waiting.len();
@@ -199,19 +226,32 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_whole_datagrams_passes() {
+        let mut table = Fragments::default();
+        for identification in 0..1000 {
+            let mut parts = fragments(identification).into_iter();
+            let (packet, headers) = parts.next().unwrap();
+            assert!(matches!(table.admit(packet, headers, NOW, drop), Admission::Release(..)));
+            for (packet, headers) in parts {
+                assert!(matches!(table.admit(packet, headers, NOW, drop), Admission::Pass(..)));
+            }
+        }
+    }
+
+    #[test]
     fn a_second_first_fragment_cannot_change_the_ports() {
         let mut table = Fragments::default();
         let (packet, headers) = fragments(1).remove(0);
-        assert!(matches!(table.admit(packet, headers, NOW), Admission::Release(..)));
+        assert!(matches!(table.admit(packet, headers, NOW, drop), Admission::Release(..)));
         let (packet, mut headers) = fragments(1).remove(0);
         headers.transport = Transport::Udp { source: 1, destination: 22, checksummed: true };
-        assert!(matches!(table.admit(packet, headers, NOW), Admission::Refused(..)));
+        assert!(matches!(table.admit(packet, headers, NOW, drop), Admission::Refused(..)));
     }
 
     #[test]
     fn a_fragment_over_the_tcp_flags_is_refused() {
         let (packet, mut headers) = fragments(1).remove(1);
         (headers.protocol, headers.fragment_offset) = (6, 8);
-        assert!(matches!(Fragments::default().admit(packet, headers, NOW), Admission::Refused(..)));
+        assert!(matches!(Fragments::default().admit(packet, headers, NOW, drop), Admission::Refused(..)));
     }
 }
