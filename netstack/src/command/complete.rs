@@ -92,7 +92,7 @@ mod tests {
             ("ip link set dev eth1", " "),
             ("ip addr add 10.0.0.1/24 b", "roadcast "),
             ("ip a; ip ro", "ute "),
-            ("help ip", " "),
+            ("help sysctl", " "),
             ("xyz", ""),
             ("xyz ab", ""),
             ("\t", ""),
