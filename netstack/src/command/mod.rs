@@ -97,8 +97,7 @@ usage: iptables [-t { filter | nat }] { -A | -C | -D } CHAIN RULE
        iptables [-t TABLE] -E OLD NEW
 RULE := [!] -p PROTOCOL, -s PREFIX, -d PREFIX, -i DEVICE, -o DEVICE, -f, -m MATCH .., -j TARGET ..";
 
-const RESTORE: &str =
-    "usage: iptables-restore [-c] [-n] [-t TABLE], and the text of iptables-save, then Ctrl-D; or <<WORD";
+const RESTORE: &str = "usage: iptables-restore [-c] [-n] [-t] [-T TABLE], and the text of iptables-save, then Ctrl-D; or <<WORD";
 
 fn iptables_words(_: &[&str]) -> &'static [&'static str] {
     &[
@@ -189,7 +188,7 @@ static COMMANDS: &[Command] = commands! {
     "hostname" system::hostname, none, "Shows or sets the name of this router.", "usage: hostname [NAME]";
     "ip" ip::parse, ip::words, "Shows and sets interfaces, addresses, routes and neighbours.", ip::USAGE;
     "iptables" iptables::parse, iptables_words, "Shows and sets the rules of the packet filter and of the translation.", IPTABLES;
-    "iptables-restore" iptables::parse_restore, |_| &["-n", "-t"], "Replaces rules by a text, which ends with Ctrl-D.", RESTORE;
+    "iptables-restore" iptables::parse_restore, |_| &["-T", "-c", "-n", "-t"], "Replaces rules by a text, which ends with Ctrl-D.", RESTORE;
     "iptables-save" iptables::parse_save, |_| &["-c", "-t"], "Prints all rules as a text.", "usage: iptables-save [-c] [-t TABLE]";
     "poweroff" system::poweroff, none, "Switches the machine off.", "usage: poweroff";
     "reboot" system::reboot, none, "Starts the machine anew.", "usage: reboot";

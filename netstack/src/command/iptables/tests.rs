@@ -3,10 +3,12 @@
 use super::{
     Failure, LineSource, Listing, Request, Restore, Save, VERSION, Verb, request::View, restore::split,
 };
-use crate::config::rules::{PortRange, TableName, Tables};
+use crate::command::tests::Terminal;
+use crate::config::rules::{PortRange, Rule, Table, TableName, Tables};
 use alloc::{
     format,
     string::{String, ToString},
+    vec,
     vec::Vec,
 };
 use std::println;
@@ -237,6 +239,18 @@ fn lists_of_addresses_are_bounded() {
 }
 
 #[test]
+fn a_full_table_takes_no_more_but_lets_one_take_the_place_of_another() {
+    let mut tables = Tables::default();
+    tables.filter.append("INPUT", vec![Rule::default(); Table::MAX_RULES]).unwrap();
+    assert_eq!(
+        refused("iptables -A FORWARD", &mut tables),
+        "iptables: Too many rules (a table holds 16384)."
+    );
+    run("iptables -R INPUT 1 -j DROP", &mut tables).unwrap();
+    run("iptables -t nat -A OUTPUT", &mut tables).unwrap();
+}
+
+#[test]
 fn ports_of_forwards_are_reserved() {
     let tables = tables(&[
         "iptables -t nat -A PREROUTING -p tcp --dport 8080 -j DNAT --to 10.0.0.1:80",
@@ -362,4 +376,31 @@ fn every_command_has_its_verb() {
     assert_eq!(verb("-Z INPUT 2"), Verb::Zero { chain: Some("INPUT".to_string()), number: Some(2) });
     assert_eq!(verb("--flush"), Verb::Flush { chain: None });
     assert_eq!(verb("-X"), Verb::DeleteChain { name: None });
+}
+
+#[test]
+fn rules_are_set_listed_saved_and_pasted_at_the_console() {
+    let mut terminal = Terminal::new();
+    terminal.set("iptables -A INPUT -p tcp --dport 22 -m comment --comment \"it's mine\" -j ACCEPT -c 5 300");
+    let listed = terminal.run("iptables -L INPUT -v -n -Z");
+    assert!(listed.ends_with("tcp dpt:22 /* it's mine */\n"), "{listed}");
+    assert!(terminal.run("iptables -L INPUT -v -n").contains("    0     0 ACCEPT"));
+    assert_eq!(terminal.run("iptables -C INPUT -j DROP; echo $?").lines().last(), Some("1"));
+    assert_eq!(terminal.run("iptables -A INPUT -p foo; echo $?").lines().last(), Some("2"));
+    let saved = terminal.run("iptables-save");
+    terminal.set("iptables -F");
+    terminal.press(b"iptables-restore\r");
+    terminal.press(format!("{}\x04", saved.replace('\n', "\r")).as_bytes());
+    assert_eq!(terminal.run("iptables-save"), saved);
+}
+
+#[test]
+fn the_transcripts_are_the_same_at_the_console() {
+    let mut terminal = Terminal::new();
+    let transcript = include_str!("transcripts/filter.txt").replace("v1.8.9 (nf_tables)", VERSION);
+    for session in transcript.split("\n$ ").skip(1) {
+        let (line, expected) = session.split_once('\n').unwrap_or((session, ""));
+        let printed = terminal.run(line);
+        assert_eq!(printed.trim_end_matches('\n'), expected.trim_end_matches('\n'), "{line}");
+    }
 }

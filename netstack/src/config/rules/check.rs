@@ -40,12 +40,12 @@ impl Table {
     /// How many jumps may follow one another from a chain.
     pub const MAX_DEPTH: usize = 15;
 
-    /// Whether these rules may be added to `chain`.
+    /// Whether these rules may be added to `chain`, after `gone` rules have been taken away.
     ///
     /// # Errors
     /// The first reason why not.
-    pub(super) fn admit(&self, chain: ChainId, rules: &[Rule]) -> Result<(), ConfigError> {
-        self.admit_alone(rules)?;
+    pub(super) fn admit(&self, chain: ChainId, rules: &[Rule], gone: usize) -> Result<(), ConfigError> {
+        self.admit_alone(rules, gone)?;
         let leads_on = rules.iter().any(|rule| rule.next_chain().is_some());
         if !leads_on && rules.iter().all(|rule| rule.bound_to_hooks().next().is_none()) {
             return Ok(());
@@ -58,9 +58,9 @@ impl Table {
     }
 
     /// Whether the table has room for these rules, and each makes sense wherever it is.
-    pub(super) fn admit_alone(&self, rules: &[Rule]) -> Result<(), ConfigError> {
+    pub(super) fn admit_alone(&self, rules: &[Rule], gone: usize) -> Result<(), ConfigError> {
         let present: usize = self.chains.iter().map(|chain| chain.rules.len()).sum();
-        if present + rules.len() > Self::MAX_RULES {
+        if present + rules.len() - gone > Self::MAX_RULES {
             return Err(ConfigError::new(format!("Too many rules (a table holds {}).", Self::MAX_RULES)));
         }
         rules.iter().try_for_each(|rule| rule.check(self.name))

@@ -38,7 +38,7 @@ impl Table {
     /// No such chain, or a rule that cannot work there.
     pub fn append(&mut self, chain: &str, rules: Vec<Rule>) -> Result<Change, ConfigError> {
         let id = self.existing(chain)?;
-        self.admit(id, &rules)?;
+        self.admit(id, &rules, 0)?;
         self.rules_mut(id).extend(rules);
         Ok(RULES)
     }
@@ -50,7 +50,7 @@ impl Table {
     /// No such chain, or a rule that cannot work in this table.
     pub(crate) fn append_unverified(&mut self, chain: &str, rules: Vec<Rule>) -> Result<(), ConfigError> {
         let id = self.existing(chain)?;
-        self.admit_alone(&rules)?;
+        self.admit_alone(&rules, 0)?;
         self.rules_mut(id).extend(rules);
         Ok(())
     }
@@ -65,7 +65,7 @@ impl Table {
         if place > self.chain(id).rules.len() {
             return Err(ConfigError::new("Index of insertion too big."));
         }
-        self.admit(id, &rules)?;
+        self.admit(id, &rules, 0)?;
         self.rules_mut(id).splice(place..place, rules.into_iter().rev());
         Ok(RULES)
     }
@@ -80,7 +80,7 @@ impl Table {
         if place >= self.chain(id).rules.len() {
             return Err(ConfigError::new("Index of replacement too big."));
         }
-        self.admit(id, core::slice::from_ref(&rule))?;
+        self.admit(id, core::slice::from_ref(&rule), 1)?;
         self.rules_mut(id)[place] = rule;
         Ok(RULES)
     }
