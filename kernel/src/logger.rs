@@ -1,7 +1,10 @@
 //! The log: every message goes to a ring; the event loop shows the important ones on the console.
 
 use crate::{clock, serial};
-use core::fmt::{self, Write};
+use core::{
+    fmt::{self, Write},
+    sync::atomic::{AtomicU8, Ordering},
+};
 use kernel::log_ring::{LONGEST, Line, LogRing};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use spin::Mutex;
@@ -11,12 +14,8 @@ pub const CONSOLE_LEVEL: u8 = 4;
 /// During the start, warnings are shown too.
 const STARTING_LEVEL: u8 = 5;
 
-struct Logger {
-    ring: LogRing<{ 32 << 10 }>,
-    console_level: u8,
-}
-
-static LOGGER: Mutex<Logger> = Mutex::new(Logger { ring: LogRing::new(), console_level: STARTING_LEVEL });
+static RING: Mutex<LogRing<{ 32 << 10 }>> = Mutex::new(LogRing::new());
+static LEVEL_SHOWN: AtomicU8 = AtomicU8::new(STARTING_LEVEL);
 
 struct Front;
 
@@ -42,8 +41,8 @@ impl Log for Front {
         let mut line = heapless::String::<LONGEST>::new();
         let _ = write!(Truncating(&mut line), "{}", record.args());
         // Interrupt handlers do not log, so the lock is free unless a panic came in between.
-        if let Some(mut logger) = LOGGER.try_lock() {
-            logger.ring.push(clock::now().total_micros(), level, &line);
+        if let Some(mut ring) = RING.try_lock() {
+            ring.push(clock::now().total_micros(), level, &line);
         }
     }
 
@@ -63,26 +62,26 @@ impl Write for Truncating<'_> {
 
 /// Every line, oldest first.
 pub fn for_each(each: impl FnMut(Line<'_>)) {
-    LOGGER.lock().ring.for_each(each);
+    RING.lock().for_each(each);
 }
 
 /// Forgets all lines.
 pub fn clear() {
-    LOGGER.lock().ring.clear();
+    RING.lock().clear();
 }
 
 /// Messages with a level below this are shown on the console from now on.
 pub fn set_console_level(level: u8) {
-    LOGGER.lock().console_level = level;
+    LEVEL_SHOWN.store(level, Ordering::Relaxed);
 }
 
 /// Hands on the next line that the console is to show; `false` where there is none.
 pub fn show_next(mut show: impl FnMut(&str)) -> bool {
-    let mut logger = LOGGER.lock();
-    let limit = logger.console_level;
+    let limit = LEVEL_SHOWN.load(Ordering::Relaxed);
+    let mut ring = RING.lock();
     let mut shown = false;
     while !shown
-        && logger.ring.show_next(|line| {
+        && ring.show_next(|line| {
             shown = line.level < limit;
             if shown {
                 show(line.text);

@@ -23,7 +23,9 @@ const STACK_SIZE: usize = 16 << 10;
 
 #[derive(Clone, Copy)]
 #[repr(align(16))]
-struct Stack([u8; STACK_SIZE]);
+struct Stack {
+    _bytes: [u8; STACK_SIZE],
+}
 
 /// An interrupt gate (Intel SDM volume 3, figure 6-8).
 type Gate = [u64; 2];
@@ -37,8 +39,14 @@ fn gate(handler: u64, stack: usize) -> Gate {
     [offset | selector | stack | PRESENT_INTERRUPT_GATE, handler >> 32]
 }
 
+/// The stacks apart, as all else is not zero and would take them along into the image.
+struct Stacks(UnsafeCell<[Stack; OWN_STACK.len()]>);
+// SAFETY: only the processor uses them.
+unsafe impl Sync for Stacks {}
+
+static STACKS: Stacks = Stacks(UnsafeCell::new([Stack { _bytes: [0; STACK_SIZE] }; OWN_STACK.len()]));
+
 struct Tables {
-    stacks: [Stack; OWN_STACK.len()],
     task: TaskStateSegment,
     segments: GlobalDescriptorTable,
     gates: [Gate; 256],
@@ -49,7 +57,6 @@ struct Static(UnsafeCell<Tables>);
 unsafe impl Sync for Static {}
 
 static TABLES: Static = Static(UnsafeCell::new(Tables {
-    stacks: [Stack([0; STACK_SIZE]); OWN_STACK.len()],
     task: TaskStateSegment::new(),
     segments: GlobalDescriptorTable::new(),
     gates: [[0; 2]; 256],
@@ -62,8 +69,9 @@ static TABLES: Static = Static(UnsafeCell::new(Tables {
 pub unsafe fn init() {
     // SAFETY: the only reference that is ever made, by the only call.
     let tables: &'static mut Tables = unsafe { &mut *TABLES.0.get() };
-    for (place, stack) in tables.stacks.iter().enumerate() {
-        tables.task.interrupt_stack_table[place] = VirtAddr::from_ptr(stack.0.as_ptr_range().end);
+    for place in 0..OWN_STACK.len() {
+        let end = exception_stacks().start + (STACK_SIZE * (place + 1)) as u64;
+        tables.task.interrupt_stack_table[place] = VirtAddr::new(end);
     }
     let code = tables.segments.append(Descriptor::kernel_code_segment());
     let data = tables.segments.append(Descriptor::kernel_data_segment());
@@ -94,6 +102,6 @@ pub unsafe fn init() {
 
 /// The memory of the stacks that exceptions switch to.
 pub fn exception_stacks() -> Range {
-    let stacks = (TABLES.0.get() as *const Tables as u64) + core::mem::offset_of!(Tables, stacks) as u64;
-    Range::new(stacks, stacks + (STACK_SIZE * OWN_STACK.len()) as u64)
+    let start = STACKS.0.get() as u64;
+    Range::new(start, start + (STACK_SIZE * OWN_STACK.len()) as u64)
 }
