@@ -25,8 +25,7 @@ pub fn fetch(demo: &mut Demo, from: HostId) -> Result<Ipv4Addr> {
             end => Some(end),
         })?;
     ensure!(end == Progress::Complete(FILE), "the file is not what was asked for: {end:?}");
-    let mut tuples = translations(&demo.lab.segments).into_values();
-    let client = tuples.find_map(|after| match after {
+    let client = translations(&demo.lab.segments).into_iter().find_map(|(_, after)| match after {
         Tuple::Tcp { source, destination: (SERVER, 80) } => Some(source.0),
         _ => None,
     });

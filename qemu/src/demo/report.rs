@@ -1,6 +1,6 @@
 //! What the demo prints: a line for each station, and the tuples that were translated in it.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use anstream::println;
 use anyhow::Result;
@@ -34,7 +34,7 @@ pub fn station(name: &str, outcome: &Result<String>, segments: &[Segment]) {
         Ok(seen) => println!("{GOOD}ok{GOOD:#}    {name}: {seen}"),
         Err(error) => println!("{BAD}FAIL{BAD:#}  {name}: {error:#}"),
     }
-    let mut answers = BTreeSet::new();
+    let mut answers = HashSet::new();
     let mut rows = Vec::new();
     for (before, after) in translations(segments) {
         // A flow is shown once, as the side that spoke first saw it.

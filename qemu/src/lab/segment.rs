@@ -17,6 +17,7 @@ const REMEMBERED: usize = 100_000;
 /// A frame that passed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
+    pub at: std::time::Instant,
     pub from_router: bool,
     pub frame: Vec<u8>,
 }
@@ -100,7 +101,8 @@ impl Segment {
 
     fn remember(&mut self, from_router: bool, frame: &[u8]) {
         if self.seen.len() < REMEMBERED {
-            self.seen.push(Sighting { from_router, frame: frame.to_vec() });
+            let at = std::time::Instant::now();
+            self.seen.push(Sighting { at, from_router, frame: frame.to_vec() });
         }
     }
 }

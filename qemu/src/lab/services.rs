@@ -106,7 +106,7 @@ pub struct Download {
 pub enum Progress {
     /// So many bytes are there.
     Receiving(usize),
-    /// The server closed after so many bytes, all of them right.
+    /// The connection is closed after so many bytes, all of them right.
     Complete(usize),
     /// The content was wrong, or the connection was reset or refused.
     Failed,
@@ -139,13 +139,11 @@ impl Download {
             self.received += count;
             self.wrong |= !right;
         }
+        if socket.state() == tcp::State::CloseWait {
+            socket.close();
+        }
         match socket.state() {
             _ if self.wrong => Progress::Failed,
-            tcp::State::CloseWait => {
-                socket.close();
-                Progress::Complete(self.received)
-            }
-            tcp::State::LastAck | tcp::State::TimeWait => Progress::Complete(self.received),
             tcp::State::Closed if self.received > 0 => Progress::Complete(self.received),
             tcp::State::Closed => Progress::Failed,
             _ => Progress::Receiving(self.received),
@@ -171,8 +169,8 @@ impl Service for UdpEcho {
         while socket.can_send() {
             let Ok((bytes, from)) = socket.recv() else { break };
             let bytes = bytes.to_vec();
-            // A full queue loses a datagram, as networks do.
-            let _ = socket.send_slice(&bytes, from.endpoint);
+            // The answer comes from the address that was asked. A full queue loses a datagram, as networks do.
+            let _ = socket.send_slice(&bytes, from);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a translation changes and what it leaves: the tuple of a frame, and a mark by which it is known again.
 
-use std::collections::BTreeMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use smoltcp::wire::{
 use super::segment::Segment;
 
 /// A protocol, who speaks and who is meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tuple {
     Tcp { source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16) },
     Udp { source: (Ipv4Addr, u16), destination: (Ipv4Addr, u16) },
@@ -82,13 +82,17 @@ impl fmt::Display for Tuple {
     }
 }
 
-/// Each tuple that entered the router, with the tuple it left as.
-pub fn translations(segments: &[Segment]) -> BTreeMap<Tuple, Tuple> {
+/// Each tuple that entered the router with the tuple it left as, in the order in which they came.
+pub fn translations(segments: &[Segment]) -> Vec<(Tuple, Tuple)> {
     let sightings = |from_router| {
         let all = segments.iter().flat_map(|segment| &segment.seen);
         all.filter(move |sighting| sighting.from_router == from_router)
-            .filter_map(|sighting| Tuple::of(&sighting.frame))
+            .filter_map(|sighting| Some((sighting.at, Tuple::of(&sighting.frame)?)))
     };
-    let left: BTreeMap<u64, Tuple> = sightings(true).map(|(tuple, mark)| (mark, tuple)).collect();
-    sightings(false).filter_map(|(tuple, mark)| Some((tuple, *left.get(&mark)?))).collect()
+    let left: HashMap<u64, Tuple> = sightings(true).map(|(_, (tuple, mark))| (mark, tuple)).collect();
+    let mut entered: Vec<_> = sightings(false).collect();
+    entered.sort_by_key(|(at, _)| *at);
+    let mut known = HashSet::new();
+    let first = entered.into_iter().filter(|(_, (tuple, _))| known.insert(*tuple));
+    first.filter_map(|(_, (tuple, mark))| Some((tuple, *left.get(&mark)?))).collect()
 }
