@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::str::FromStr;
 
-use crate::nic::Nic;
+use crate::nic::{Nic, mac_text};
 use crate::setup::Qemu;
 
 /// What runs the guest's instructions.
@@ -116,7 +116,7 @@ impl Machine {
         for (index, nic) in self.nics.iter().enumerate() {
             let id = format!("net{index}");
             command.args(["-netdev", &nic.cable.netdev(&id)]);
-            command.arg("-device").arg(self.card(&id, &nic.mac_text()));
+            command.arg("-device").arg(self.card(&id, &mac_text(nic.mac)));
         }
         command.args(&self.serial).args(&self.more);
         command

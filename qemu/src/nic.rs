@@ -103,11 +103,11 @@ impl Nic {
         let [a, b, c, d] = hash.to_be_bytes();
         Nic { cable, mac: [0x02, a, b, c, d, index.to_le_bytes()[0]] }
     }
+}
 
-    /// The address in colons.
-    pub fn mac_text(&self) -> String {
-        self.mac.map(|byte| format!("{byte:02x}")).join(":")
-    }
+/// An address as Linux writes it.
+pub fn mac_text(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
 #[cfg(test)]

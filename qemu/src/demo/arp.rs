@@ -1,6 +1,7 @@
 //! The laptop asks for the router, and the router for the laptop (RFC 826).
 
 use anyhow::Result;
+use qemu::nic::mac_text;
 use smoltcp::wire::{ArpOperation, ArpPacket, ArpRepr, EthernetFrame, EthernetProtocol};
 
 use super::{Demo, INSIDE, LAN, LAPTOP};
@@ -21,10 +22,11 @@ pub fn run(demo: &mut Demo) -> Result<String> {
         })
     })?;
     let table = demo.lab.command("ip neigh show")?.text;
-    let mac = demo.lab.get(demo.laptop).mac;
+    let mac = mac_text(demo.lab.get(demo.laptop).mac.0);
     anyhow::ensure!(
-        table.lines().any(|line| line.contains(&LAPTOP.to_string()) && line.contains(&mac.to_string())),
+        table.lines().any(|line| line.contains(&LAPTOP.to_string()) && line.contains(&mac)),
         "the router's table lacks the laptop: {table}"
     );
+    let router = mac_text(router.0);
     Ok(format!("{INSIDE} is at {router}; the router has {LAPTOP} at {mac}"))
 }
