@@ -1,8 +1,8 @@
 //! How the machine reaches Rust: from the PVH entry point to [`BootInfo`]. It knows no driver.
 //!
-//! The loader enters in 32-bit mode without paging ([`mod@entry`]); provisional tables lead to 64-bit code, which reads
-//! what the loader left ([`mod@pvh`]), decides which memory is free ([`mod@memory`]), switches to the final page tables
-//! ([`mod@paging`]) and calls the function that [`main!`] named.
+//! The loader enters in 32-bit mode without paging (`entry.rs`); provisional tables lead to 64-bit code, which reads what
+//! the loader left (`pvh.rs`), decides which memory is free ([`memory`]), switches to the final page tables ([`paging`])
+//! and calls the function that [`main!`] named.
 #![no_std]
 
 #[cfg(target_os = "none")]
