@@ -22,9 +22,10 @@ use crate::{
     table::{
         connections::deltas,
         fib::{Destination, NextHop, source_on},
-        flow::{Direction, FlowId, Shortcut, Tick, Tuple, status},
+        flow::{Direction, FlowId, Shortcut, Tuple, status},
         mapping::Endpoint,
         neighbor::{self, NeighborId},
+        tick::Tick,
     },
     trace::Silent,
     wire::checksum::Delta,

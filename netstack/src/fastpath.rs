@@ -10,7 +10,10 @@ use crate::{
     pipeline::Found,
     router::{Link, Router},
     stage::{tcp::TcpState, track::refreshes},
-    table::flow::{Tick, Tuple, status},
+    table::{
+        flow::{Tuple, status},
+        tick::Tick,
+    },
     wire::checksum,
 };
 use smoltcp::{time::Instant, wire::Ipv4Address};

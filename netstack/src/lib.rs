@@ -16,6 +16,7 @@ pub mod explain;
 mod fastpath;
 pub mod headers;
 pub mod host;
+mod ingress;
 pub mod interface;
 pub mod outcome;
 pub mod packet;

@@ -11,12 +11,7 @@ use crate::{
         filter::{self, Candidate, FlowView, Ruling, Trail},
         nat, translate,
     },
-    table::{
-        connections::Draft,
-        fib::Destination,
-        flow::{Tick, status},
-        mapping::Endpoint,
-    },
+    table::{connections::Draft, fib::Destination, flow::status, mapping::Endpoint, tick::Tick},
     trace::{Silent, Trace},
 };
 use smoltcp::{time::Instant, wire::Ipv4Address};

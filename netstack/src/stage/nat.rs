@@ -8,9 +8,9 @@ use crate::{
     outcome::DropReason,
     table::{
         connections::{Connections, Draft},
-        flow::Tick,
         mapping::Endpoint,
         ports::ReservedPorts,
+        tick::Tick,
     },
 };
 use smoltcp::wire::Ipv4Address;

@@ -10,7 +10,8 @@ use crate::{
     pipeline::Arrival,
     table::{
         connections::Connections,
-        flow::{Direction, Flow, FlowId, Tick, Tuple, status},
+        flow::{Direction, Flow, FlowId, Tuple, status},
+        tick::Tick,
     },
 };
 

@@ -1,8 +1,9 @@
 //! Flows together with the outer ports that they hold: what begins a flow takes both, what ends it gives both back.
 
 use super::{
-    flow::{Flow, FlowId, FlowTable, Tick, Tuple, status},
+    flow::{Flow, FlowId, FlowTable, Tuple, status},
     mapping::{Endpoint, Mappings},
+    tick::Tick,
 };
 use crate::{interface::InterfaceId, outcome::DropReason, stage::tcp::TcpState, wire::checksum::Delta};
 

@@ -5,7 +5,7 @@
 //! The hash is multilinear (Lemire and Kaser, "Strongly universal string hashing is fast", 2014): for keys that
 //! nobody outside knows, two tuples collide with probability 2^-32, whoever chose them.
 
-use super::{mapping::MappingId, neighbor::NeighborId, path::PathId};
+use super::{mapping::MappingId, neighbor::NeighborId, path::PathId, tick::Tick};
 use crate::{
     interface::{InterfaceId, PortId},
     stage::tcp::TcpState,
@@ -82,48 +82,6 @@ impl FlowId {
     /// The place as a number, for listings that go on later.
     pub fn place(self) -> usize {
         self.0 as usize
-    }
-}
-
-/// Coarse time for timers: units of 2^16 microseconds since boot, good for eight years.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
-pub struct Tick(u32);
-
-impl Tick {
-    /// The tick of a moment.
-    #[inline]
-    pub fn at(now: smoltcp::time::Instant) -> Self {
-        Self((now.total_micros() >> 16) as u32)
-    }
-
-    /// `seconds` later.
-    #[must_use]
-    pub fn plus_seconds(self, seconds: u32) -> Self {
-        self.plus(Ticks::from_seconds(seconds))
-    }
-
-    /// So much later.
-    #[inline]
-    #[must_use]
-    pub fn plus(self, ticks: Ticks) -> Self {
-        Self(self.0.saturating_add(ticks.0))
-    }
-
-    /// Whole seconds from `earlier` to here; 0 where that is in the future.
-    pub fn seconds_since(self, earlier: Self) -> u32 {
-        ((u64::from(self.0.saturating_sub(earlier.0)) << 16) / 1_000_000) as u32
-    }
-}
-
-/// A span of [`Tick`]s.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Ticks(u32);
-
-impl Ticks {
-    /// At least so many seconds.
-    pub fn from_seconds(seconds: u32) -> Self {
-        let ticks = (u64::from(seconds) * 1_000_000).div_ceil(1 << 16);
-        Self(u32::try_from(ticks).unwrap_or(u32::MAX))
     }
 }
 

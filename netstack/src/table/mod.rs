@@ -11,4 +11,5 @@ pub mod neighbor;
 pub mod path;
 pub mod ports;
 mod queues;
+pub mod tick;
 pub mod token_bucket;

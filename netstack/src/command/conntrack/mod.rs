@@ -7,7 +7,7 @@ use super::{Action, Failure, Job, Progress, Session};
 use crate::{
     config::Config,
     router::Router,
-    table::flow::{FlowStatistics, Tick},
+    table::{flow::FlowStatistics, tick::Tick},
 };
 use alloc::{format, string::String};
 use core::fmt::Write as _;

@@ -2,7 +2,10 @@
 
 use crate::{
     headers::protocol::{ICMP, TCP, UDP},
-    table::flow::{Direction, Flow, Tick, Tuple, status},
+    table::{
+        flow::{Direction, Flow, Tuple, status},
+        tick::Tick,
+    },
 };
 use alloc::string::String;
 use core::fmt::{self, Write};

@@ -1,0 +1,154 @@
+//! What comes in from a wire, up to the point where it is decided about: the fast path, ARP, fragments.
+
+use crate::{
+    dispatch::Origin,
+    fastpath::Undecided,
+    headers::{ETHERNET_HEADER, Fragment, Headers},
+    interface::{InterfaceId, PortId, mac_text},
+    outcome::{DropReason, Outcome},
+    packet::Packet,
+    pipeline::Found,
+    router::{Context, Router},
+    stage::{arp, ethernet, log::RATE, track::tuple_of},
+    table::{address_claims::Conflict, fragments::Admission, neighbor::Claim, tick::Tick},
+};
+use smoltcp::{time::Instant, wire::EthernetAddress};
+
+impl Router {
+    /// Takes one frame from the wire to its end.
+    pub fn receive(&mut self, cx: &mut Context<'_>, port: PortId, mut packet: Packet) -> Outcome {
+        self.now = cx.now;
+        let Some(&link) = self.links.get(usize::from(port.0)) else {
+            return self.discard(cx, packet, DropReason::InterfaceDown);
+        };
+        let counters = &mut self.counters[usize::from(link.interface.0)];
+        counters.received_packets += 1;
+        counters.received_bytes += packet.len() as u64;
+        match self.repeat(cx.now, &link, &mut packet) {
+            Ok(egress) => {
+                cx.exchange.transmit(egress, packet);
+                Outcome::Forwarded(egress)
+            }
+            Err(undecided) => self.receive_slowly(cx, link.interface, packet, undecided),
+        }
+    }
+
+    fn receive_slowly(
+        &mut self,
+        cx: &mut Context<'_>,
+        ingress: InterfaceId,
+        mut packet: Packet,
+        undecided: Undecided,
+    ) -> Outcome {
+        self.statistics.slow += 1;
+        match ethernet::classify(packet.bytes(), self.config.interface(ingress)) {
+            Ok(ethernet::Class::Arp) => self.receive_arp(cx, ingress, packet),
+            Ok(ethernet::Class::Ipv4 { group }) => match Headers::parse(packet.bytes(), ETHERNET_HEADER) {
+                Ok(headers) => {
+                    packet.truncate(ETHERNET_HEADER + usize::from(headers.total_length));
+                    let origin = Origin { ingress: Some(ingress), link_broadcast: group, answer: false };
+                    if headers.fragment != Fragment::Whole {
+                        return self.receive_fragment(cx, origin, packet, headers);
+                    }
+                    let found = undecided.found.unwrap_or_else(|| self.find(cx.now, &headers));
+                    self.process(cx, origin, packet, &headers, found)
+                }
+                Err(reason) => self.refuse(cx, ingress, packet, reason),
+            },
+            Err(reason) => self.refuse(cx, ingress, packet, reason),
+        }
+    }
+
+    /// Drops what is wrong as it comes, which also counts at its interface.
+    fn refuse(
+        &mut self,
+        cx: &mut Context<'_>,
+        ingress: InterfaceId,
+        packet: Packet,
+        reason: DropReason,
+    ) -> Outcome {
+        self.counters[usize::from(ingress.0)].received_dropped += 1;
+        self.discard(cx, packet, reason)
+    }
+
+    pub(crate) fn find(&self, now: Instant, headers: &Headers) -> Found {
+        tuple_of(headers).and_then(|tuple| self.connections.flows.find(&tuple, Tick::at(now)))
+    }
+
+    fn receive_fragment(
+        &mut self,
+        cx: &mut Context<'_>,
+        origin: Origin,
+        packet: Packet,
+        headers: Headers,
+    ) -> Outcome {
+        let (drops, exchange) = (&mut self.drops, &mut *cx.exchange);
+        let admission = self.fragments.admit(packet, headers, cx.now, |displaced| {
+            drops.count(DropReason::FragmentsFull);
+            exchange.recycle(displaced);
+        });
+        match admission {
+            Admission::Held => Outcome::Held,
+            Admission::Refused(packet, reason) => self.discard(cx, packet, reason),
+            Admission::Pass(packet, headers) => {
+                let found = self.find(cx.now, &headers);
+                self.process(cx, origin, packet, &headers, found)
+            }
+            Admission::Release(packet, headers, waiting) => {
+                let found = self.find(cx.now, &headers);
+                let outcome = self.process(cx, origin, packet, &headers, found);
+                let transport = headers.transport;
+                for packet in waiting {
+                    // Checked when it came.
+                    if let Ok(headers) = Headers::parse(packet.bytes(), ETHERNET_HEADER) {
+                        let headers = Headers { transport, ..headers };
+                        let found = self.find(cx.now, &headers);
+                        self.process(cx, origin, packet, &headers, found);
+                    }
+                }
+                outcome
+            }
+        }
+    }
+
+    fn receive_arp(&mut self, cx: &mut Context<'_>, ingress: InterfaceId, packet: Packet) -> Outcome {
+        let interface = self.config.interface(ingress);
+        let heard = match arp::parse(packet.bytes(), ETHERNET_HEADER) {
+            Ok(heard) => heard,
+            Err(reason) => return self.refuse(cx, ingress, packet, reason),
+        };
+        let decision = arp::decide(interface, &heard);
+        let mac = interface.mac;
+        let claim = |kind| Claim { interface: ingress, address: heard.sender, mac: heard.sender_mac, kind };
+        match decision {
+            arp::Decision::Ignore(reason) => return self.refuse(cx, ingress, packet, reason),
+            arp::Decision::Learn(kind) => self.neighbors.heard(&claim(kind), cx.now),
+            arp::Decision::Answer { learn } => {
+                if let Some(kind) = learn {
+                    self.neighbors.heard(&claim(kind), cx.now);
+                }
+                if let Some(reply) = arp::reply(cx.exchange, mac, &heard) {
+                    self.transmit(cx, ingress, heard.sender_mac, reply);
+                }
+            }
+            arp::Decision::Conflict => self.settle_conflict(cx, ingress, &heard),
+        }
+        self.poll_neighbors(cx);
+        cx.exchange.recycle(packet);
+        Outcome::Consumed
+    }
+
+    /// Somebody else uses an address of ours (RFC 5227 2.4).
+    fn settle_conflict(&mut self, cx: &mut Context<'_>, ingress: InterfaceId, heard: &arp::Arp) {
+        let name = self.config.name(ingress);
+        if self.log_bucket.take(cx.now, RATE) {
+            log::warn!("{name}: {} is also used by {}", heard.sender, mac_text(heard.sender_mac));
+        }
+        if self.claims.conflict(ingress, heard.sender, cx.now) == Conflict::Defend {
+            let mac = self.config.interface(ingress).mac;
+            if let Some(packet) = arp::request(cx.exchange, mac, heard.sender, heard.sender, None) {
+                self.transmit(cx, ingress, EthernetAddress::BROADCAST, packet);
+            }
+        }
+    }
+}
