@@ -48,6 +48,8 @@ pub struct Card {
     /// Whether it interrupts; one that does not is looked at from time to time.
     interrupts: bool,
     carrier: bool,
+    /// What the router believes of the carrier.
+    carrier_told: bool,
     mac: EthernetAddress,
     restart_at: Option<Instant>,
 }
@@ -72,6 +74,7 @@ impl Card {
             features: 0,
             interrupts: false,
             carrier: true,
+            carrier_told: true,
             mac: fallback,
             restart_at: None,
         };
@@ -143,9 +146,10 @@ impl Card {
         self.interrupts
     }
 
-    /// Whether its link is up.
-    pub fn carrier(&self) -> bool {
-        self.carrier
+    /// Whether its link is up, if that is news since the last call. A router believes at first that it is.
+    pub fn carrier_news(&mut self) -> Option<bool> {
+        let before = mem::replace(&mut self.carrier_told, self.carrier);
+        (before != self.carrier).then_some(self.carrier)
     }
 
     /// Its queues, unless it was given up.

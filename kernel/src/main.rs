@@ -30,6 +30,7 @@ use alloc::vec::Vec;
 use card::Card;
 use chacha20::ChaCha20Rng;
 use core::hint;
+use log::info;
 use netstack::{
     command::Console,
     exchange::Exchange,
@@ -117,8 +118,12 @@ impl Kernel {
         let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
         self.router.poll(cx);
         self.console.poll(&mut self.router, &mut self.machine, cx);
-        for card in &mut self.cards {
+        for (number, card) in self.cards.iter_mut().enumerate() {
             card.tend(&mut self.exchange, now);
+            if let Some(carrier) = card.carrier_news() {
+                info!("eth{number}: link is {}", if carrier { "up" } else { "down" });
+                self.router.set_carrier(PortId(number as u8), carrier);
+            }
         }
         while self.console.output().len() < CONSOLE_BACKLOG
             && logger::show_next(|line| self.console.message(line))
@@ -171,12 +176,8 @@ impl Kernel {
         }
         self.set_interrupts(false);
         let taken = interrupt::take();
-        for (number, card) in self.cards.iter_mut().enumerate() {
-            let before = card.carrier();
+        for card in &mut self.cards {
             card.after_interrupt(taken, &mut self.exchange, now);
-            if card.carrier() != before {
-                self.router.set_carrier(PortId(number as u8), card.carrier());
-            }
         }
     }
 

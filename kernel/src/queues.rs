@@ -318,6 +318,39 @@ mod tests {
     }
 
     #[test]
+    fn no_buffer_is_lost_to_a_device_that_answers_at_random() {
+        let bells = Default::default();
+        let mut state = 1u32;
+        let mut random = |below: u32| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) % below
+        };
+        for _ in 0..200 {
+            let mut bench = bench(&bells);
+            for _ in 0..200 {
+                bench.queues.refill(&mut bench.exchange);
+                bench.receiver.take();
+                bench.sender.take();
+                let device = if random(2) == 0 { &mut bench.receiver } else { &mut bench.sender };
+                match random(20) {
+                    0 => device.set_index(random(0x1_0000) as u16),
+                    1 => device.put(random(u32::MAX), random(u32::MAX)),
+                    _ => device.put(random(5), random(1600)),
+                }
+                while let Some(packet) = bench.queues.receive(&mut bench.exchange) {
+                    assert!(packet.len() <= ROOM);
+                    bench.queues.transmit(packet, &mut bench.exchange);
+                }
+                bench.queues.flush();
+                bench.queues.reclaim(&mut bench.exchange);
+            }
+            // SAFETY: this device writes to no buffer.
+            unsafe { bench.queues.dissolve(&mut bench.exchange) };
+            assert_eq!(bench.exchange.available(), BUFFERS);
+        }
+    }
+
+    #[test]
     fn dissolving_gives_every_buffer_back() {
         let bells = Default::default();
         let mut bench = bench(&bells);

@@ -12,7 +12,7 @@ use log::{error, info, warn};
 use netstack::{
     command::{self, Console},
     exchange::Exchange,
-    interface::{PortId, mac_text},
+    interface::mac_text,
     packet::Packet,
     router::{Limits, Router},
     table::connections::Connections,
@@ -65,9 +65,6 @@ pub fn start(info: BootInfo) -> ! {
     let ports: Vec<_> = cards.iter().map(|card| card.port_info(FRAME_ROOM)).collect();
     let limits = Limits { flows: sizes.flows, neighbors: sizes.neighbors };
     let mut router = Router::new(&ports, &limits, &mut random);
-    for (number, card) in cards.iter().enumerate() {
-        router.set_carrier(PortId(number as u8), card.carrier());
-    }
 
     print_banner(info.memory_total, &ports);
     configure(&mut router, &options, info.module);
