@@ -9,7 +9,7 @@ use kernel::{
     queues::{Header, Queues},
     ring::{Direction, Ring},
 };
-use log::{error, warn};
+use log::{error, info, warn};
 use netstack::{config::PortInfo, exchange::Exchange};
 use smoltcp::{
     time::{Duration, Instant},
@@ -104,6 +104,14 @@ impl Card {
         let transmit = ring(TRANSMIT, Direction::Transmit)?;
         let bells = [device.bell(RECEIVE), device.bell(TRANSMIT)];
         device.start();
+        info!(
+            "eth{}: {header:?} virtio, rings of {} and {}, features {:#x}{}",
+            self.number,
+            receive.size(),
+            transmit.size(),
+            self.features,
+            if self.interrupts { "" } else { ", no interrupts" }
+        );
         self.queues = Some(Queues::new(receive, transmit, bells, header, AROUND_PACKET + STANDARD_MTU));
         self.carrier = self.link_is_up();
         Ok(())

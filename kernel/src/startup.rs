@@ -60,7 +60,7 @@ pub fn start(info: BootInfo) -> ! {
     let cards = open_cards(network, &mut random);
     let ring_entries = cards.iter().map(Card::ring_entries).sum();
     let sizes = sizes::divide(heap::free(), ring_entries, Connections::BYTES_PER_FLOW);
-    info!("{sizes:?}");
+    info!("room for {} flows, {} neighbours and {} frames", sizes.flows, sizes.neighbors, sizes.buffers);
     let exchange = Exchange::new(sizes.buffers, FRAME_ROOM);
     let ports: Vec<_> = cards.iter().map(|card| card.port_info(FRAME_ROOM)).collect();
     let limits = Limits { flows: sizes.flows, neighbors: sizes.neighbors };
