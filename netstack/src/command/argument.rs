@@ -184,16 +184,6 @@ pub fn mac(word: &str) -> Result<EthernetAddress, Failure> {
     }
 }
 
-/// A MAC address as Linux writes it.
-pub struct Mac(pub EthernetAddress);
-
-impl fmt::Display for Mac {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
-    }
-}
-
 /// A scope by name or number.
 pub fn scope(word: &str) -> Option<Scope> {
     match word {

@@ -111,9 +111,8 @@ impl Console {
         let mut session = Session { router, platform, cx };
         let (mut bytes, mut steps) = (BYTES_PER_TURN, STEPS_PER_TURN);
         while self.output.len() < OUTPUT_HIGH {
-            if let Some(running) = &mut self.running {
-                let due = running.job.poll_at().is_none_or(|at| at <= session.cx.now);
-                if steps == 0 || (running.waiting && !due) {
+            if self.running.is_some() {
+                if steps == 0 {
                     return;
                 }
                 steps -= 1;

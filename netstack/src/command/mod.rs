@@ -6,17 +6,23 @@ mod conntrack;
 mod console;
 mod drops;
 mod editor;
+mod explain;
+mod habit;
 mod help;
 mod ip;
 mod iptables;
 mod job;
+mod ping;
 mod print;
+mod probing;
 mod script;
 mod shell;
+mod show_config;
 mod sysctl;
 mod system;
 #[cfg(test)]
 mod tests;
+mod traceroute;
 
 use crate::config::Config;
 use alloc::{format, string::String};
@@ -174,25 +180,40 @@ fn iptables_words(_: &[&str]) -> &'static [&'static str] {
     ]
 }
 
+fn explain_words(before: &[&str]) -> &'static [&'static str] {
+    match before.len() {
+        0 => &["in", "out"],
+        _ => &["ack", "df", "fin", "icmp", "len", "mac", "psh", "rst", "syn", "tcp", "ttl", "udp", "urg"],
+    }
+}
+
 static COMMANDS: &[Command] = commands! {
     ":" shell::succeed, none, "Does nothing, successfully.", "usage: :";
+    "arp" habit::arp, |_| &["-a", "-n"], "Shows the neighbours.", "usage: arp [-a] [-n] [ADDRESS]";
     "clear" system::clear, none, "Clears the screen.", "usage: clear";
+    "config" show_config::parse, |_| &["show"], "Shows the commands that make the present configuration.", "usage: config show";
     "conntrack" conntrack::parse, conntrack_words, "Lists, counts and ends the flows that are tracked.", CONNTRACK;
     "dmesg" system::dmesg, |_| &["-C", "-c", "-n"], "Shows the log.", "usage: dmesg [-C | -c | -n LEVEL]";
     "drops" drops::parse, |_| &["-a", "-j"], "Shows how many packets were dropped, by reason.", "usage: drops [-a] [-j]";
     "echo" shell::echo, none, "Prints its words.", "usage: echo [-n] [WORD]..";
+    "explain" explain::parse, explain_words, "Tells what would become of a packet, station by station.", explain::USAGE;
     "false" shell::fail, none, "Does nothing, unsuccessfully.", "usage: false";
     "free" system::free, |_| &["-b", "-k", "-m", "-h"], "Shows the use of memory.", "usage: free [-b | -k | -m | -h]";
     "help" help::parse, none, "Shows all commands, or how one is written.", "usage: help [COMMAND]";
     "history" system::history, none, "Shows the lines typed before.", "usage: history";
     "hostname" system::hostname, none, "Shows or sets the name of this router.", "usage: hostname [NAME]";
+    "ifconfig" habit::ifconfig, |_| &["-a"], "Shows the interfaces.", "usage: ifconfig [-a] [DEVICE]";
     "ip" ip::parse, ip::words, "Shows and sets interfaces, addresses, routes and neighbours.", ip::USAGE;
     "iptables" iptables::parse, iptables_words, "Shows and sets the rules of the packet filter and of the translation.", IPTABLES;
     "iptables-restore" iptables::parse_restore, |_| &["-T", "-c", "-n", "-t"], "Replaces rules by a text, which ends with Ctrl-D.", RESTORE;
     "iptables-save" iptables::parse_save, |_| &["-c", "-t"], "Prints all rules as a text.", "usage: iptables-save [-c] [-t TABLE]";
+    "netstat" habit::netstat, |_| &["-i", "-rn"], "Shows the routes or the interfaces.", "usage: netstat { -rn | -i }";
+    "ping" ping::parse, |_| &["-I", "-W", "-c", "-i", "-n", "-q", "-s", "-t"], "Asks a host for echoes.", ping::USAGE;
     "poweroff" system::poweroff, none, "Switches the machine off.", "usage: poweroff";
     "reboot" system::reboot, none, "Starts the machine anew.", "usage: reboot";
+    "route" habit::route, |_| &["-n"], "Shows the routes.", "usage: route [-n]";
     "sysctl" sysctl::parse, |_| &["-a", "-w", "-n", "-q", "-e"], "Shows and sets switches and timers.", sysctl::USAGE;
+    "traceroute" traceroute::parse, |_| &["-I", "-f", "-m", "-n", "-q", "-w"], "Shows the routers on the way to a host.", traceroute::USAGE;
     "true" shell::succeed, none, "Does nothing, successfully.", "usage: true";
     "uname" system::uname, |_| &["-a"], "Shows name and version of this system.", "usage: uname [-a | -r | -n | -m]";
     "uptime" system::uptime, none, "Shows how long the machine has been running.", "usage: uptime";
@@ -211,5 +232,29 @@ fn understand(words: &[String], config: &Config) -> Result<Action, Failure> {
     }
 }
 
-/// The configuration of a router that was given none: eth0 is the LAN, eth1 the WAN.
-pub const DEFAULT_CONFIGURATION: &str = "";
+/// The configuration of a router that was given none: eth0 is the LAN, eth1 the WAN, as QEMU's user network wants it.
+pub const DEFAULT_CONFIGURATION: &str = "\
+ip addr add 192.168.1.1/24 broadcast + dev eth0
+ip link set eth0 up
+ip addr add 10.0.2.15/24 broadcast + dev eth1
+ip link set eth1 up
+ip route add default via 10.0.2.2 dev eth1
+iptables -P INPUT DROP
+iptables -P FORWARD DROP
+iptables -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+iptables -A INPUT -i lo -j ACCEPT
+iptables -A INPUT -i eth0 -j ACCEPT
+iptables -A INPUT -p icmp -m icmp --icmp-type echo-request -j ACCEPT
+iptables -A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+iptables -A FORWARD -i eth0 -j ACCEPT
+iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE
+sysctl -w net.ipv4.ip_forward=1
+";
+
+/// [`DEFAULT_CONFIGURATION`] for a machine with so many cards: lines about a card that it does not have are left out.
+pub fn default_configuration(cards: usize) -> String {
+    let names = ["eth0", "eth1"];
+    let missing = names.get(cards..).unwrap_or_default();
+    let lines = DEFAULT_CONFIGURATION.lines().filter(|line| !missing.iter().any(|name| line.contains(name)));
+    lines.fold(String::new(), |text, line| text + line + "\n")
+}

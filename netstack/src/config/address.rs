@@ -80,6 +80,7 @@ impl Config {
                 .map_or(0, |at| at + 1)
         };
         addresses.insert(place, entry);
+        self.remove_routes_by_broadcast();
         if up && !secondary {
             self.add_kernel_route(id, new.cidr);
         }

@@ -183,6 +183,9 @@ impl Config {
         if wanted.alias.as_ref().is_some_and(|alias| alias.len() > ALIAS_MAX) {
             return Err(ConfigError::new("RTNETLINK answers: Numerical result out of range"));
         }
+        if wanted.alias.as_ref().is_some_and(|alias| alias.contains(char::is_control)) {
+            return Err(ConfigError::new("RTNETLINK answers: Invalid argument"));
+        }
 
         let interface = self.interface_mut(id);
         let was_up = interface.up;

@@ -76,6 +76,22 @@ pub struct NewRoute {
     pub protocol: RouteProtocol,
 }
 
+impl NewRoute {
+    /// What makes `route` once more.
+    pub fn again(route: &Route) -> Self {
+        let action = match route.kind {
+            RouteKind::Unicast { interface, gateway, onlink } => {
+                RouteAction::Unicast { interface: Some(interface), gateway, onlink }
+            }
+            RouteKind::Blackhole => RouteAction::Blackhole,
+            RouteKind::Unreachable => RouteAction::Unreachable,
+            RouteKind::Prohibit => RouteAction::Prohibit,
+        };
+        let Route { destination, metric, source, scope, protocol, .. } = *route;
+        Self { destination, action, metric, source, scope: Some(scope), protocol }
+    }
+}
+
 /// What a new route is to do, before it is known where its gateway is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum RouteAction {
@@ -262,6 +278,11 @@ impl Config {
         CHANGED
     }
 
+    /// Whether a route leads anywhere now, apart from those that are there already.
+    pub fn accepts_route(&self, new: &NewRoute) -> bool {
+        self.check_route(new).is_ok()
+    }
+
     /// Finds out where a new route leads.
     fn check_route(&self, new: &NewRoute) -> Result<Route, ConfigError> {
         let refuse = |text: &str| Err(ConfigError::new(text));
@@ -315,8 +336,8 @@ impl Config {
         Ok(Route { destination, kind, metric, source, scope, protocol })
     }
 
-    /// Whether a router could have this address: some single station other than ourselves.
-    fn may_be_gateway(&self, address: Ipv4Address) -> bool {
+    /// Whether a router could have this address: some single station. As on Linux, it may be this one.
+    pub(super) fn may_be_gateway(&self, address: Ipv4Address) -> bool {
         let broadcast = |interface: &super::interface::Interface| {
             interface
                 .addresses
@@ -326,7 +347,7 @@ impl Config {
         !address.is_unspecified()
             && !address.is_multicast()
             && !address.is_broadcast()
-            && !self.is_local(address)
+            && !address.is_loopback()
             && !self.interfaces.iter().any(broadcast)
     }
 
@@ -376,6 +397,13 @@ impl Config {
 
     pub(super) fn remove_routes_of(&mut self, id: InterfaceId) {
         self.routes.retain(|route| route.interface() != Some(id));
+    }
+
+    /// Takes away what names a gateway that a new address has made a broadcast address.
+    pub(super) fn remove_routes_by_broadcast(&mut self) {
+        let mut routes = core::mem::take(&mut self.routes);
+        routes.retain(|route| route.gateway().is_none_or(|gateway| self.may_be_gateway(gateway)));
+        self.routes = routes;
     }
 
     /// Takes away what names a source that is no address of the router any more.
@@ -446,8 +474,7 @@ mod tests {
     #[test]
     fn a_gateway_must_be_a_station_on_a_link() {
         let config = gateway();
-        for gateway in ["172.16.0.1", "10.0.2.255", "10.0.2.15", "224.0.0.1", "127.0.0.1", "255.255.255.255"]
-        {
+        for gateway in ["172.16.0.1", "10.0.2.255", "224.0.0.1", "127.0.0.1", "255.255.255.255"] {
             let refusal = refused(&config, via("0.0.0.0/0", gateway));
             assert_eq!(refusal, "Error: Nexthop has invalid gateway.", "{gateway}");
         }

@@ -4,14 +4,14 @@ use super::{Options, unknown_command};
 use crate::{
     command::{
         Action,
-        argument::{Arguments, Failure, Mac, abbreviates, device, mac, number},
+        argument::{Arguments, Failure, abbreviates, device, mac, number},
         print::Printer,
     },
     config::{
         Config,
         interface::{Interface, InterfaceKind, LinkChange, MTU_MIN},
     },
-    interface::InterfaceId,
+    interface::{InterfaceId, mac_text},
     router::Router,
 };
 use alloc::{format, string::String, vec::Vec};
@@ -110,7 +110,7 @@ fn entry(printer: &mut Printer, id: InterfaceId, interface: &Interface, router: 
     printer.open_object("");
     if printer.options().brief {
         brief(printer, id, interface, router);
-        printer.string("address", "", Mac(interface.mac), " ");
+        printer.string("address", "", mac_text(interface.mac), " ");
         flags(printer, id, interface, router);
         printer.text("\n");
     } else {
@@ -144,9 +144,7 @@ pub fn head(printer: &mut Printer, id: InterfaceId, interface: &Interface, route
     printer.number("ifindex", "", id.index().into(), ": ");
     printer.string("ifname", "", &interface.name, ": ");
     flags(printer, id, interface, router);
-    // Linux lets lo carry one byte more than an IP packet can have.
-    let excess = u64::from(interface.kind == InterfaceKind::Loopback && interface.mtu == u16::MAX);
-    printer.number("mtu", "mtu ", u64::from(interface.mtu) + excess, " ");
+    printer.number("mtu", "mtu ", shown_mtu(interface).into(), " ");
     printer.string("qdisc", "qdisc ", if interface.up { "noqueue" } else { "noop" }, " ");
     printer.string("operstate", "state ", state(id, interface, router), " ");
     if mode {
@@ -156,6 +154,12 @@ pub fn head(printer: &mut Printer, id: InterfaceId, interface: &Interface, route
     printer.number("txqlen", "qlen ", 1000, "");
 }
 
+/// The MTU as it is listed: Linux lets lo carry one byte more than an IP packet can have.
+pub fn shown_mtu(interface: &Interface) -> u32 {
+    let excess = interface.kind == InterfaceKind::Loopback && interface.mtu == u16::MAX;
+    u32::from(interface.mtu) + u32::from(excess)
+}
+
 /// The second line: what kind of link it is.
 pub fn hardware(printer: &mut Printer, interface: &Interface) {
     let (kind, broadcast) = match interface.kind {
@@ -163,12 +167,12 @@ pub fn hardware(printer: &mut Printer, interface: &Interface) {
         InterfaceKind::Ethernet { .. } => ("ether", EthernetAddress::BROADCAST),
     };
     printer.string("link_type", "    link/", kind, " ");
-    printer.string("address", "", Mac(interface.mac), " ");
-    printer.string("broadcast", "brd ", Mac(broadcast), "");
+    printer.string("address", "", mac_text(interface.mac), " ");
+    printer.string("broadcast", "brd ", mac_text(broadcast), "");
     if let InterfaceKind::Ethernet { permanent_mac, .. } = interface.kind
         && permanent_mac != interface.mac
     {
-        printer.string("permaddr", " permaddr ", Mac(permanent_mac), "");
+        printer.string("permaddr", " permaddr ", mac_text(permanent_mac), "");
     }
 }
 

@@ -13,6 +13,9 @@ use super::{
 use crate::config::Config;
 use alloc::{format, string::String};
 
+pub use link::shown_mtu;
+pub use route::protocol_text;
+
 /// What stands between `ip` and the object.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Options {

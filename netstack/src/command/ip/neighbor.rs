@@ -4,11 +4,11 @@ use super::{Family, Options, unknown_command};
 use crate::{
     command::{
         Action, Failure,
-        argument::{self, Arguments, Mac, abbreviates, device, mac},
+        argument::{self, Arguments, abbreviates, device, mac},
         print::Printer,
     },
     config::{Config, neighbor::NeighborMode, route::StaticNeighbor},
-    interface::InterfaceId,
+    interface::{InterfaceId, mac_text},
     table::neighbor::{State, View},
 };
 use alloc::{string::ToString, vec::Vec};
@@ -201,7 +201,7 @@ fn one(printer: &mut Printer, entry: &View, config: &Config, one_device: bool) {
         printer.padded("dst", &entry.address.to_string(), 39, " ");
         printer.padded("dev", name, 16, " ");
         if let Some(mac) = entry.mac {
-            printer.string("lladdr", "", Mac(mac), "");
+            printer.string("lladdr", "", mac_text(mac), "");
         }
     } else {
         printer.string("dst", "", entry.address, " ");
@@ -209,7 +209,7 @@ fn one(printer: &mut Printer, entry: &View, config: &Config, one_device: bool) {
             printer.string("dev", "dev ", name, " ");
         }
         if let Some(mac) = entry.mac {
-            printer.string("lladdr", "lladdr ", Mac(mac), " ");
+            printer.string("lladdr", "lladdr ", mac_text(mac), " ");
         }
         printer.open_array("state");
         printer.element(state_text(entry.state));

@@ -65,7 +65,7 @@ pub(super) fn parse_restore(words: &[String], _: &Config) -> Result<Action, Fail
 }
 
 /// A text that is written line by line.
-trait LineSource {
+pub(super) trait LineSource {
     /// Appends the next line, with its line break; `false` at the end.
     fn next_line(&mut self, tables: &Tables, out: &mut String) -> bool;
 }
