@@ -104,7 +104,8 @@ impl Kernel {
 
     fn read_console(&mut self, now: Instant) -> bool {
         let mut bytes = heapless::Vec::<u8, CONSOLE_INPUT>::new();
-        bytes.extend(core::iter::from_fn(serial::receive).take(CONSOLE_INPUT));
+        let room = self.console.room().min(CONSOLE_INPUT);
+        bytes.extend(core::iter::from_fn(serial::receive).take(room));
         if bytes.is_empty() {
             return false;
         }

@@ -118,10 +118,14 @@ fn print_banner(memory: u64, ports: &[netstack::config::PortInfo]) {
 
 /// Loads the configuration: the operator's, or the built-in one. With a bad one the router stays closed.
 fn configure(router: &mut Router, options: &Options<'_>, module: Option<&[u8]>) {
+    let built_in;
     let text = match module {
         Some(module) => core::str::from_utf8(module),
         None if options.no_configuration => return,
-        None => Ok(command::DEFAULT_CONFIGURATION),
+        None => {
+            built_in = command::default_configuration(router.config().interfaces.len() - 1);
+            Ok(built_in.as_str())
+        }
     };
     match text.map(|text| command::load(router, text)) {
         Ok(Ok(())) => {}

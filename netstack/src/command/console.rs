@@ -80,13 +80,17 @@ impl Console {
         console
     }
 
-    /// How many bytes can be typed now without any being lost. A driver that leaves the rest where it is lets the
-    /// sender wait.
+    /// How many bytes the driver should take from the terminal now; those that it leaves where they are make the
+    /// sender wait, and none is lost. While a command waits for something else (`ping`), all are taken, for one of
+    /// them may be Ctrl-C.
     pub fn room(&self) -> usize {
-        TYPE_AHEAD - self.typed.len()
+        match &self.running {
+            Some(running) if running.waiting => TYPE_AHEAD,
+            _ => TYPE_AHEAD - self.typed.len(),
+        }
     }
 
-    /// Bytes from the terminal. What goes beyond [`Console::room`] is lost, and a line says so.
+    /// Bytes from the terminal. What was typed ahead beyond 16 KiB is lost, and a line says so.
     pub fn input(
         &mut self,
         bytes: &[u8],

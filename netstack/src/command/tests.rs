@@ -296,3 +296,186 @@ fn every_command_has_help() {
     }
     assert_eq!(terminal.run("help foo"), "help: no help topics match `foo'\n");
 }
+
+const GATEWAY: &str = include_str!("../../../tests/data/home-gateway.sh");
+
+#[test]
+fn the_home_gateway_script_loads_and_runs_line_by_line_alike() {
+    let mut loaded = Terminal::new();
+    load(&mut loaded.router, GATEWAY).unwrap();
+    let mut typed = Terminal::new();
+    for line in GATEWAY.lines() {
+        assert_eq!(typed.run(line), "", "{line}");
+    }
+    assert_eq!(loaded.router.config(), typed.router.config());
+    assert_eq!(loaded.router.config().tables.filter.chains[1].rules.len(), 5);
+}
+
+#[test]
+fn the_built_in_configuration_fits_every_number_of_cards() {
+    for cards in 0..4 {
+        let ports: Vec<PortInfo> = (0..cards)
+            .map(|last| PortInfo { mac: crate::test_support::mac(last as u8), max_mtu: 1500 })
+            .collect();
+        let mut router = Router::new(&ports, &Limits::default(), &mut random());
+        load(&mut router, &default_configuration(cards)).unwrap();
+        let config = router.config();
+        assert_eq!(config.routes.len(), [0, 1, 3, 3][cards]);
+        assert!(config.sysctl.ip_forward && config.tables.filter.chains[0].rules.len() >= 3);
+    }
+    assert_eq!(default_configuration(2), DEFAULT_CONFIGURATION);
+}
+
+#[test]
+fn what_config_show_prints_makes_the_same_configuration() {
+    let mut state = 1u64;
+    let mut dice = move |sides: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % sides
+    };
+    let mut changes = 0;
+    for _ in 0..60 {
+        let mut terminal = Terminal::new();
+        load(&mut terminal.router, ["", DEFAULT_CONFIGURATION, GATEWAY][dice(3) as usize]).unwrap();
+        for _ in 0..40 {
+            let line = any_command(&mut dice);
+            let shown = terminal.run(&line);
+            changes += usize::from(shown.is_empty());
+        }
+        let shown = terminal.run("config show");
+        let mut again = Terminal::new();
+        if let Err(error) = load(&mut again.router, &shown) {
+            panic!("{error:?}\n{shown}");
+        }
+        assert_eq!(terminal.router.config(), again.router.config(), "{shown}");
+        let mut pasted = Terminal::new();
+        pasted.press(shown.as_bytes());
+        assert_eq!(terminal.router.config(), pasted.router.config(), "{shown}");
+        assert_eq!(again.run("config show"), shown);
+    }
+    assert!(changes > 600, "only {changes} commands changed anything");
+}
+
+/// Some command about two interfaces and a handful of networks, which often belong together.
+fn any_command(dice: &mut impl FnMut(u64) -> u64) -> String {
+    let device = ["eth0", "eth1", "lo"][dice(9).min(2) as usize % 3];
+    let address = format!("10.{}.0.{}", dice(3), dice(4) + 1);
+    let length = [24, 24, 16, 31, 32][dice(5) as usize];
+    let verb = ["add", "add", "replace", "append", "del"][dice(5) as usize];
+    let metric = ["", "", " metric 7"][dice(3) as usize];
+    let network = ["10.0.0.0/24", "10.1.0.0/24", "172.16.0.0/12", "default", "192.0.2.1"][dice(5) as usize];
+    match dice(16) {
+        0..3 => format!("ip addr add {address}/{length} dev {device}"),
+        3 => format!("ip addr add {address}/{length} broadcast + scope link label web dev {device}"),
+        4 => format!("ip addr del {address}/{length} dev {device}"),
+        5 => format!("ip link set {device} {}", ["up", "up", "down"][dice(3) as usize]),
+        6 => format!("ip link set {device} mtu {} alias \"it's {}\"", 1400 + dice(9), dice(9)),
+        7 => format!("ip link set {device} address 02:00:00:00:00:0{}", dice(9)),
+        8..10 => format!("ip route {verb} {network} via {address}{metric}"),
+        10 => format!("ip route {verb} {network} dev {device}{metric} src {address}"),
+        11 => format!("ip route {verb} {network} via {address} dev {device} onlink proto static"),
+        12 => {
+            format!("ip route {verb} {}{network}{metric}", ["blackhole ", "prohibit ", ""][dice(3) as usize])
+        }
+        13 => format!("ip neigh replace {address} lladdr 02:00:00:00:01:0{} dev {device}", dice(9)),
+        14 => format!(
+            "sysctl -w net.ipv4.conf.{device}.{}={}",
+            ["forwarding", "rp_filter"][dice(2) as usize],
+            dice(2)
+        ),
+        _ => [
+            "sysctl -w net.ipv4.ip_forward=0",
+            "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"",
+            "sysctl -w net.netfilter.nf_conntrack_udp_timeout=33",
+            "hostname gw",
+            "ip route flush proto kernel",
+            "iptables -A FORWARD -p tcp --dport 80 -m comment --comment \"a 'b' $ c\" -j DROP",
+        ][dice(6) as usize]
+            .into(),
+    }
+}
+
+#[test]
+fn ping_counts_what_comes_back_and_ctrl_c_ends_it() {
+    let mut terminal = Terminal::new();
+    assert_eq!(terminal.run("ping -c 1 10.9.9.9"), "ping: connect: Network is unreachable\n");
+    assert_eq!(terminal.run("ping"), "ping: usage error: Destination address required\n");
+    assert_eq!(terminal.run("ping -c x 127.0.0.1"), "ping: invalid argument: 'x'\n");
+    assert_eq!(terminal.run("ping example.org"), "ping: example.org: Temporary failure in name resolution\n");
+    terminal.set("ip addr add 192.0.2.1/24 dev eth0\nip link set eth0 up");
+    terminal.press(b"ping -c 1 192.0.2.1\r");
+    assert_eq!(
+        terminal.press(b""),
+        "64 bytes from 192.0.2.1: icmp_seq=1 ttl=64 time=0.000 ms\n\n\
+         --- 192.0.2.1 ping statistics ---\n\
+         1 packets transmitted, 1 received, 0% packet loss, time 0ms\n\
+         rtt min/avg/max/mdev = 0.000/0.000/0.000/0.000 ms\nrutter# "
+    );
+    // Nobody answers ARP: after three seconds the router tells itself so.
+    let mut shown = terminal.press(b"ping 192.0.2.9\r");
+    for _ in 0..50 {
+        terminal.now += smoltcp::time::Duration::from_millis(100);
+        shown += &terminal.press(b"");
+    }
+    assert!(shown.contains("From 192.0.2.1 icmp_seq=1 Destination Host Unreachable\n"), "{shown}");
+    let end = terminal.press(b"\x03");
+    assert!(end.starts_with("^C\n--- 192.0.2.9 ping statistics ---\n"), "{end}");
+    assert!(end.contains(" packets transmitted, 0 received, +") && end.ends_with("rutter# "), "{end}");
+    assert_eq!(terminal.run("echo $?"), "130\n");
+}
+
+#[test]
+fn traceroute_shows_the_routers_on_the_way() {
+    let mut terminal = Terminal::new();
+    terminal
+        .set("ip addr add 192.0.2.1/24 dev eth0\nip link set eth0 up\nip route add default via 192.0.2.2");
+    let here = terminal.run("traceroute -n 192.0.2.1") + &terminal.press(b"");
+    assert_eq!(
+        here,
+        "traceroute to 192.0.2.1 (192.0.2.1), 30 hops max, 60 byte packets\n \
+         1  192.0.2.1  0.000 ms  0.000 ms  0.000 ms\nrutter# "
+    );
+    let mut shown = terminal.press(b"traceroute -n -q 2 -m 2 -w 1 198.51.100.1\r");
+    for _ in 0..60 {
+        terminal.now += smoltcp::time::Duration::from_millis(100);
+        shown += &terminal.press(b"");
+    }
+    assert!(shown.contains("2 hops max") && shown.contains("\n 1  * *\n 2  * *\nrutter# "), "{shown}");
+}
+
+#[test]
+fn explain_describes_the_packet_that_was_asked_for() {
+    let mut terminal = Terminal::new();
+    load(&mut terminal.router, DEFAULT_CONFIGURATION).unwrap();
+    let told =
+        terminal.run("explain in eth0 tcp 192.168.1.9:40000 203.0.113.1:80 ttl 9 mac 02:00:00:00:00:05");
+    assert!(told.contains("192.168.1.9:40000 > 203.0.113.1:80") && told.contains("eth1"), "{told}");
+    let told = terminal.run("explain in eth1 icmp 198.51.100.7 10.0.2.15 echo-request id 5");
+    assert!(told.contains("DELIVER"), "{told}");
+    let told = terminal.run("explain in eth1 udp 198.51.100.7:1 10.0.2.15:53");
+    assert!(told.contains("DROP firewall-policy"), "{told}");
+    for (line, message) in [
+        ("explain", "explain: `in DEVICE` or `out` is missing\n"),
+        ("explain in eth9 tcp", "Cannot find device \"eth9\"\n"),
+        ("explain in eth0 foo", "explain: unexpected argument 'foo'\n"),
+        ("explain in eth0 tcp 1.2.3.4 5.6.7.8:1", "explain: the port of 1.2.3.4 is missing\n"),
+        ("explain in eth0 udp 1.2.3.4:1 5.6.7.8:1 syn", "explain: unexpected argument 'syn'\n"),
+        ("explain in eth0 udp 1.2.3.4:1 5.6.7.8:1 ttl", "explain: what follows 'ttl' is missing\n"),
+        ("explain out tcp 1.2.3.4:1 5.6.7.8:65536", "explain: unexpected argument '65536'\n"),
+    ] {
+        assert_eq!(terminal.run(line), message);
+    }
+}
+
+#[test]
+fn rules_are_pasted_until_ctrl_d_or_a_word() {
+    let mut terminal = Terminal::new();
+    terminal.press(b"iptables-restore\r*filter\r:FORWARD DROP [0:0]\rCOMMIT\r");
+    assert_eq!(terminal.press(b"\x04"), "rutter# ");
+    assert_eq!(terminal.run("iptables -S FORWARD"), "-P FORWARD DROP\n");
+    terminal.press(b"iptables-restore <<END && echo done\r*filter\r:FORWARD ACCEPT [0:0]\rCOMMIT\r");
+    assert_eq!(terminal.press(b"END\r"), "END\ndone\nrutter# ");
+    assert_eq!(terminal.run("iptables -S FORWARD"), "-P FORWARD ACCEPT\n");
+    assert_eq!(terminal.press(b"iptables-restore\r*filter\r\x03"), "iptables-restore\n*filter\n^C\nrutter# ");
+    assert_eq!(terminal.run("iptables -D FORWARD 7; echo $?"), "iptables: Index of deletion too big.\n1\n");
+}
