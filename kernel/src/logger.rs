@@ -40,7 +40,7 @@ impl Log for Front {
         };
         let mut line = heapless::String::<LONGEST>::new();
         let _ = write!(Truncating(&mut line), "{}", record.args());
-        // Interrupt handlers do not log, so the lock is free unless a panic came in between.
+        // Interrupt handlers do not log, so the lock is free unless a panic, or a reader of lines, logs in turn.
         if let Some(mut ring) = RING.try_lock() {
             ring.push(clock::now().total_micros(), level, &line);
         }
@@ -78,7 +78,8 @@ pub fn set_console_level(level: u8) {
 /// Hands on the next line that the console is to show; `false` where there is none.
 pub fn show_next(mut show: impl FnMut(&str)) -> bool {
     let limit = LEVEL_SHOWN.load(Ordering::Relaxed);
-    let mut ring = RING.lock();
+    // It is taken where a panic came from here.
+    let Some(mut ring) = RING.try_lock() else { return false };
     let mut shown = false;
     while !shown
         && ring.show_next(|line| {
