@@ -66,7 +66,9 @@ impl Times {
     fn line(&self) -> String {
         let count = self.count.max(1);
         let average = self.sum / count;
-        let variance = (self.squares / u128::from(count)).saturating_sub(u128::from(average).pow(2));
+        // In this order nothing is lost to rounding where times are short.
+        let spread = self.squares.saturating_sub(u128::from(self.sum).pow(2) / u128::from(count));
+        let variance = spread / u128::from(count);
         let [least, average, most, deviation] =
             [self.least, average, self.most, variance.isqrt() as u64].map(milliseconds);
         format!("rtt min/avg/max/mdev = {least}/{average}/{most}/{deviation} ms\n")

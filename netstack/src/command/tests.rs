@@ -479,3 +479,103 @@ fn rules_are_pasted_until_ctrl_d_or_a_word() {
     assert_eq!(terminal.press(b"iptables-restore\r*filter\r\x03"), "iptables-restore\n*filter\n^C\nrutter# ");
     assert_eq!(terminal.run("iptables -D FORWARD 7; echo $?"), "iptables: Index of deletion too big.\n1\n");
 }
+
+/// Words that commands know, so that random lines get past the first word.
+const WORDS: [&str; 64] = [
+    "ip",
+    "sysctl",
+    "iptables",
+    "conntrack",
+    "ping",
+    "explain",
+    "config",
+    "help",
+    "echo",
+    "-s",
+    "-j",
+    "-c",
+    "-w",
+    "-A",
+    "-D",
+    "-L",
+    "-j",
+    "link",
+    "addr",
+    "route",
+    "neigh",
+    "set",
+    "add",
+    "del",
+    "show",
+    "flush",
+    "replace",
+    "get",
+    "dev",
+    "eth0",
+    "eth1",
+    "lo",
+    "via",
+    "10.0.0.1",
+    "10.0.0.0/8",
+    "default",
+    "metric",
+    "mtu",
+    "up",
+    "down",
+    "address",
+    "02:00:00:00:00:01",
+    "alias",
+    "4294967296",
+    "-1",
+    "0",
+    "65535",
+    "net.ipv4.ip_forward=1",
+    "in",
+    "out",
+    "tcp",
+    "udp",
+    "1.2.3.4:5",
+    "'",
+    "\"",
+    "\\",
+    "$X",
+    "X=y",
+    "&&",
+    "||",
+    ";",
+    ">",
+    "<<E",
+    "#",
+];
+
+#[test]
+fn no_bytes_bring_the_console_down() {
+    let mut state = 7u64;
+    let mut dice = move |sides: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % sides
+    };
+    let mut terminal = Terminal::new();
+    for round in 0..4000 {
+        let mut keys = Vec::new();
+        for _ in 0..dice(24) {
+            match dice(8) {
+                0 => keys.extend([0x1b, b'[', dice(256) as u8, dice(256) as u8]),
+                1 => keys.push(dice(256) as u8),
+                2 => keys.push(dice(32) as u8),
+                _ => {
+                    keys.extend(WORDS[dice(WORDS.len())].bytes());
+                    keys.push(b' ');
+                }
+            }
+        }
+        keys.push(b'\r');
+        terminal.press(&keys);
+        terminal.now += smoltcp::time::Duration::from_millis(10);
+        if round % 16 == 0 {
+            // Whatever was left open or running ends with these.
+            terminal.press(b"\x04\x03\x03");
+            assert_eq!(terminal.run("echo here"), "here\n");
+        }
+    }
+}

@@ -233,7 +233,7 @@ impl Traceroute {
     /// Prints what is known, in order.
     fn print(&mut self, out: &mut String) {
         while let Some(state) = self.probes.get(self.printed).filter(|_| self.printed < self.total()) {
-            if self.printed % self.per_hop == 0 && !matches!(state, State::Sent(_)) {
+            if self.printed.is_multiple_of(self.per_hop) && !matches!(state, State::Sent(_)) {
                 *out += &format!("\n{:2} ", usize::from(self.first_ttl) + self.printed / self.per_hop);
             }
             match *state {
