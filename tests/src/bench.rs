@@ -73,21 +73,28 @@ impl Bench {
     pub fn command(&mut self, line: &str) -> String {
         let mut console = Console::new(&self.router);
         console.output().clear();
-        let typed = format!("{line}\r");
-        let mut context = Context { now: self.now, random: &mut self.random, exchange: &mut self.buffers };
-        console.input(typed.as_bytes(), &mut self.router, &mut NoMachine, &mut context);
-        let mut text = Vec::new();
-        loop {
-            console.poll(&mut self.router, &mut NoMachine, &mut context);
-            let more: Vec<u8> = console.output().drain(..).collect();
-            if more.is_empty() {
-                break;
-            }
-            text.extend(more);
-        }
+        let text = self.press(&mut console, format!("{line}\r").as_bytes());
         let text = String::from_utf8_lossy(&text).replace('\r', "");
         let answer = text.split_once('\n').map_or("", |(_echo, answer)| answer);
         answer.rsplit_once('\n').map_or("", |(answer, _prompt)| answer).to_string()
+    }
+
+    /// Presses these keys at a console; gives what it shows until it waits for more keys, or for time to pass.
+    ///
+    /// # Panics
+    /// Where it has something to show again and again without end.
+    pub fn press(&mut self, console: &mut Console, keys: &[u8]) -> Vec<u8> {
+        let mut context = Context { now: self.now, random: &mut self.random, exchange: &mut self.buffers };
+        console.input(keys, &mut self.router, &mut NoMachine, &mut context);
+        let mut shown = Vec::new();
+        for _ in 0..1_000_000 {
+            console.poll(&mut self.router, &mut NoMachine, &mut context);
+            shown.extend(console.output().drain(..));
+            if console.poll_at().is_none_or(|at| at > context.now) {
+                return shown;
+            }
+        }
+        panic!("the console is never done");
     }
 
     /// A frame arrives on the wire of `port`; gives every frame that left because of it, with its card.
@@ -163,6 +170,18 @@ impl Bench {
             }
         }
         panic!("the router is never done: it is {}, and it wants {:?}", self.now, self.router.poll_at());
+    }
+
+    /// Time goes by, and the router is looked after only when it is over; gives every frame that left then.
+    pub fn sleep(&mut self, time: Duration) -> Vec<(usize, Vec<u8>)> {
+        self.now += time;
+        self.poll();
+        self.collect()
+    }
+
+    /// The link of a card comes up or goes down.
+    pub fn set_carrier(&mut self, port: usize, carrier: bool) {
+        self.router.set_carrier(PortId(port as u8), carrier);
     }
 
     /// Buffers that are neither in the pool nor on their way out: what the router keeps.

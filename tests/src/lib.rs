@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod datagram;
 pub mod frame;
+pub mod fuzz;
 pub mod host;
 pub mod linux_router;
 pub mod namespace;
