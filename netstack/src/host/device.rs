@@ -163,15 +163,20 @@ impl Device for Card<'_> {
         Self: 't;
 
     fn receive(&mut self, now: Instant) -> Option<(Received<'_>, Slot<'_>)> {
-        let received = Received(self.incoming.take()?);
-        Some((received, self.transmit(now)?))
+        let packet = self.incoming.take()?;
+        let mut answer = self.transmit(now)?;
+        // An echo reply has the type of service of its request (RFC 1349 5.1).
+        if packet[9] == protocol::ICMP {
+            answer.tos = packet[1];
+        }
+        Some((Received(packet), answer))
     }
 
     fn transmit(&mut self, _: Instant) -> Option<Slot<'_>> {
         if !self.egress.has_room() || self.exchange.available() == 0 {
             return None;
         }
-        Some(Slot { exchange: self.exchange, egress: self.egress })
+        Some(Slot { exchange: self.exchange, egress: self.egress, tos: 0 })
     }
 
     fn capabilities(&self) -> DeviceCapabilities {
@@ -198,10 +203,15 @@ impl RxToken for Received<'_> {
 pub(super) struct Slot<'t> {
     exchange: &'t mut Exchange,
     egress: &'t mut Egress,
+    tos: u8,
 }
 
 impl TxToken for Slot<'_> {
     fn consume<R, F: FnOnce(&mut [u8]) -> R>(self, length: usize, f: F) -> R {
-        self.egress.emit(self.exchange, length, false, f)
+        self.egress.emit(self.exchange, length, false, |ip| {
+            let result = f(ip);
+            ip[1] = self.tos;
+            result
+        })
     }
 }

@@ -279,6 +279,14 @@ fn a_traceroute_ends_at_a_closed_port() {
 }
 
 #[test]
+fn an_echo_reply_has_the_type_of_service_of_its_request() {
+    let request = frame(IpProtocol::Icmp, &ECHO_REQUEST, |ip| ip[1] = 0xb8);
+    let mut host = host(NEAR);
+    assert_eq!(deliver(&mut host, &request), Delivery::Accepted);
+    assert_eq!(host.take_outgoing().unwrap().bytes()[ETHERNET_HEADER + 1], 0xb8);
+}
+
+#[test]
 fn echo_to_a_group_is_ignored_and_so_is_all_echo_where_the_sysctl_says_so() {
     for destination in [[192, 168, 1, 255], [255; 4], [224, 0, 0, 1]] {
         let request = frame(IpProtocol::Icmp, &ECHO_REQUEST, |ip| ip[16..20].copy_from_slice(&destination));
