@@ -38,6 +38,11 @@ impl Board {
         Board("q35".into())
     }
 
+    /// A board without ACPI has no power switch: the router resets it, and QEMU is told to end then.
+    fn has_power_switch(&self) -> bool {
+        !self.0.split(',').any(|word| word == "acpi=off")
+    }
+
     /// A microvm has no PCI: its cards are memory-mapped.
     pub fn is_microvm(&self) -> bool {
         self.0.starts_with("microvm")
@@ -106,6 +111,9 @@ impl Machine {
             Accel::Tcg => "tcg",
         };
         command.args(["-accel", accel, "-cpu", "max", "-m", &self.memory.to_string()]);
+        if !self.board.has_power_switch() {
+            command.arg("-no-reboot");
+        }
         command.arg("-kernel").arg(&self.image);
         if let Some(config) = &self.config {
             command.arg("-initrd").arg(config);
@@ -177,6 +185,7 @@ mod tests {
         let line = line(&Machine { board: "microvm,acpi=off".parse().unwrap(), ..good() });
         assert!(line.contains("-machine microvm,acpi=off"));
         assert!(line.contains("virtio-net-device") && !line.contains("pci"));
+        assert!(line.contains("-no-reboot"));
     }
 
     #[test]

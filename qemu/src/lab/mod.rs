@@ -240,9 +240,10 @@ impl Lab {
     /// The end of what the console printed, and where the rest lies.
     fn evidence(&self) -> String {
         let text = self.console.text();
-        let lines: Vec<_> = text.lines().collect();
-        let tail = lines[lines.len().saturating_sub(20)..].join("\n  | ");
-        format!("; the logs are in {}; the console's last lines:\n  | {tail}", self.logs())
+        let mut tail: Vec<String> =
+            text.lines().rev().take(20).map(|line| line.chars().take(200).collect()).collect();
+        tail.reverse();
+        format!("; the logs are in {}; the console's last lines:\n  | {}", self.logs(), tail.join("\n  | "))
     }
 }
 

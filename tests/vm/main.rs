@@ -1,0 +1,10 @@
+//! The booted image in QEMU: what only the whole machine can show. Each test has a machine of its own.
+
+mod boards;
+mod cards;
+mod configuration;
+mod console;
+mod gateway;
+mod idle;
+mod power;
+mod wire;
