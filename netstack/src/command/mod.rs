@@ -217,6 +217,7 @@ static COMMANDS: &[Command] = commands! {
     "true" shell::succeed, none, "Does nothing, successfully.", "usage: true";
     "uname" system::uname, |_| &["-a"], "Shows name and version of this system.", "usage: uname [-a | -r | -n | -m]";
     "uptime" system::uptime, none, "Shows how long the machine has been running.", "usage: uptime";
+    "version" system::version, none, "Shows the version of this system.", "usage: version";
 };
 
 /// Understands a command, without doing anything yet. The first word may be a path, as in scripts.

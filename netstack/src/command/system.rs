@@ -161,6 +161,12 @@ pub fn uname(words: &[String], _: &Config) -> Result<Action, Failure> {
     }
 }
 
+/// `version`
+pub fn version(words: &[String], _: &Config) -> Result<Action, Failure> {
+    no_words("version", words)?;
+    Ok(Action::print(concat!("rutter ", env!("CARGO_PKG_VERSION"))))
+}
+
 /// `reboot`
 pub fn reboot(words: &[String], _: &Config) -> Result<Action, Failure> {
     no_words("reboot", words)?;

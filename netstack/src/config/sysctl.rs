@@ -186,7 +186,8 @@ impl Config {
         if self.sysctl(path).is_none() {
             return Err(SysctlError::Unknown);
         }
-        let change = Change { sysctl: true, interfaces: true, ..Change::NONE };
+        // Nothing is derived from the switches of an interface, so that the interfaces are not stale.
+        let change = Change { sysctl: true, ..Change::NONE };
         if let Some((who, key)) = path.strip_prefix(CONF).and_then(|rest| rest.rsplit_once('/')) {
             let interface = self.find_interface(who).map(|id| usize::from(id.0));
             if key == "forwarding" {
