@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use anstream::println;
 use anyhow::{Context, Result};
-use qemu::{image, setup, workspace};
+use qemu::{image, workspace};
 use serde_json::{Map, Value, json};
 
 #[derive(clap::Args)]
@@ -35,7 +35,6 @@ impl Figures {
 
 /// Measures everything. Each part starts machines of its own.
 pub fn run(options: Options) -> Result<()> {
-    setup::test_programs()?;
     let mut figures = Figures::default();
     figures.add("image", "bytes", std::fs::metadata(image::build()?)?.len() as f64);
     memory::measure(&mut figures)?;

@@ -1,5 +1,6 @@
 //! Throughput between two network namespaces, through the masquerade, over taps. Needs root.
 
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use anstream::println;
@@ -27,10 +28,11 @@ const ROUNDS: usize = 3;
 const SECONDS: &str = "4";
 
 pub fn measure(figures: &mut Figures) -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        println!("throughput over taps: not measured, it needs root");
+    if !rustix::process::geteuid().is_root() || !Path::new("/dev/net/tun").exists() {
+        println!("throughput over taps: not measured, it needs root and /dev/net/tun");
         return Ok(());
     }
+    setup::test_programs()?;
     let bench = Bench::start()?;
     let gbits = |run: &Value| run["end"]["sum_received"]["bits_per_second"].as_f64().map(|bits| bits / 1e9);
     let packets = |run: &Value| {
@@ -53,7 +55,7 @@ struct Bench {
     machine: Child,
     lan: Namespace,
     wan: Namespace,
-    folder: std::path::PathBuf,
+    folder: PathBuf,
 }
 
 impl Bench {
