@@ -179,13 +179,13 @@ impl Flow {
     }
 
     fn in_use(&self) -> bool {
-        self.tuples[0].protocol != FREE
+        self.next[1] != FREE
     }
 }
 
-/// Stands in the protocol of a record that holds no flow. 255 is reserved by IANA and never tracked.
-const FREE: u8 = 255;
 const NIL: u32 = u32::MAX;
+/// Stands in the second link of a record that holds no flow. No field of a packet could: any protocol may come.
+const FREE: u32 = NIL - 1;
 /// Records that one new flow may look at when it needs the place of an old one.
 const EVICTION_WINDOW: usize = 32;
 
@@ -361,8 +361,7 @@ impl FlowTable {
         }
         let record = &mut self.flows[id.0 as usize];
         let flow = record.clone();
-        record.tuples[0].protocol = FREE;
-        record.next[0] = self.free;
+        record.next = [self.free, FREE];
         self.free = id.0;
         self.used -= 1;
         flow
@@ -460,6 +459,19 @@ mod tests {
         assert_eq!(table.find_expired(&tuple(1), &tuple(1).inverted(), later), Some(id));
         table.remove(id);
         assert!(table.insert(flow(1, 30)).is_some());
+    }
+
+    #[test]
+    fn flows_of_every_protocol_number_are_swept() {
+        let mut table = FlowTable::new(256, &mut random());
+        for protocol in 0..=u8::MAX {
+            let original = Tuple { protocol, ..tuple(1) };
+            table.insert(Flow::new(original, original.inverted())).unwrap();
+        }
+        assert_eq!(table.iter_from(0).count(), 256);
+        let ids: Vec<_> = (0..table.places()).map(|place| table.at_place(place).unwrap().0).collect();
+        ids.into_iter().for_each(|id| drop(table.remove(id)));
+        assert_eq!((table.len(), table.iter_from(0).count()), (0, 0));
     }
 
     #[test]
