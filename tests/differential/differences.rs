@@ -7,7 +7,7 @@ use crate::{
 use netstack::outcome::{DropReason, Outcome};
 use smoltcp::wire::Ipv4Address;
 use tests::{
-    datagram::{Body, Datagram},
+    datagram::{Body, Datagram, flag::RST},
     network::{OWN, SECOND_WAN_SIDE},
 };
 
@@ -26,14 +26,17 @@ pub enum Difference {
     /// A packet that a rule drops leaves no trace in its flow. In Linux a reply that is dropped still makes its flow
     /// ESTABLISHED, because tracking comes before the rules.
     DroppedPacketTeachesNothing,
-    /// Linux limits the errors about routes that lead nowhere for each sender, whatever `icmp_ratelimit` says.
-    RouteErrorsAreNotLimited,
     /// REJECT answers packets of protocols that it does not know. Linux looks for an Internet checksum over their
     /// payload, finds none that is right, and stays silent.
     RejectsUnknownProtocols,
     /// An error about the first packet of a flow is RELATED to it in the chain OUTPUT. Linux has not yet entered the
     /// flow in its table then, and calls the error INVALID.
     AnswerToFirstPacketIsRelated,
+    /// A packet that nobody here listens to is refused, and leaves no flow behind. In Linux it does, so that the next
+    /// one is not asked about in the table nat.
+    KnockLeavesNoFlow,
+    /// The reset of `--reject-with tcp-reset` does not pass the table nat. In Linux it is counted there.
+    ResetPassesNoNat,
     /// A router need not answer timestamp requests (RFC 1812 4.3.3.8).
     TimestampUnanswered,
     /// REJECT quotes the packet as it came (RFC 1812 4.3.2.3). Linux has lowered its TTL by then.
@@ -61,17 +64,11 @@ impl Difference {
         if sent.icmp_type() == Some((13, 0)) && to_itself && rutter.left.is_empty() {
             return Some(Self::TimestampUnanswered);
         }
-        use DropReason::{FirewallReject, NoRoute, RouteProhibit, RouteUnreachable};
-        match rutter.outcome {
-            Some(Outcome::Dropped(NoRoute | RouteProhibit | RouteUnreachable)) if linux.left.is_empty() => {
-                return Some(Self::RouteErrorsAreNotLimited);
-            }
-            Some(Outcome::Dropped(FirewallReject))
-                if linux.left.is_empty() && matches!(sent.body, Body::Other { .. }) =>
-            {
-                return Some(Self::RejectsUnknownProtocols);
-            }
-            _ => {}
+        if let Some(Outcome::Dropped(DropReason::FirewallReject)) = rutter.outcome
+            && linux.left.is_empty()
+            && matches!(sent.body, Body::Other { .. })
+        {
+            return Some(Self::RejectsUnknownProtocols);
         }
         let only_one_answers = linux.left.is_empty() != rutter.left.is_empty();
         let judges_answers = scenario.rules.iter().any(|rule| rule.starts_with("iptables -A OUTPUT"));
@@ -90,6 +87,18 @@ impl Difference {
             (None, Some((_, ours))) if to_itself && !is_own(ours.destination) => {
                 Some(Self::ReachesMappingFromInside)
             }
+            _ => None,
+        }
+    }
+
+    /// The difference that explains why other numbers of packets were counted although `record` agrees.
+    pub fn in_counters(record: &Record) -> Option<Self> {
+        let resets = record.left.iter().any(|(_, frame)| {
+            matches!(frame.datagram().map(|packet| &packet.body), Some(Body::Tcp { flags, .. }) if flags & RST != 0)
+        });
+        match record.outcome? {
+            Outcome::Dropped(DropReason::NoListener) => Some(Self::KnockLeavesNoFlow),
+            Outcome::Dropped(DropReason::FirewallReject) if resets => Some(Self::ResetPassesNoNat),
             _ => None,
         }
     }

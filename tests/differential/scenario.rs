@@ -98,11 +98,15 @@ impl Network {
     }
 }
 
+/// Somebody behind BOB. Whoever sends under this address is given one of his own, new in every run.
+pub const STRANGER: Ipv4Address = Ipv4Address::new(172, 16, 0, 0);
+
 impl What {
     /// The frame to send and the card it arrives on. `came_out` gives what left in an earlier step; `None` where
-    /// nothing did, and there is nothing to answer.
+    /// nothing did, and there is nothing to answer. `stranger` is whom STRANGER stands for.
     pub fn frame(
         &self,
+        stranger: u16,
         came_out: impl Fn(usize) -> Option<(usize, Datagram)>,
     ) -> Option<(usize, Datagram, Vec<u8>)> {
         let (port, packet) = match self {
@@ -116,7 +120,12 @@ impl What {
                 (port, icmp(*from, packet.source, *kind, *code, *word, &packet.quote(*quote)))
             }
         };
-        let frame = Frame::ip(neighbor_mac(port, packet.source), router_mac(port), packet.clone());
+        let mac = neighbor_mac(port, packet.source);
+        let packet = match packet.source {
+            STRANGER => packet.but(|p| p.source = (u32::from(STRANGER) + u32::from(stranger)).into()),
+            _ => packet,
+        };
+        let frame = Frame::ip(mac, router_mac(port), packet.clone());
         let mut bytes = frame.bytes();
         if let Self::Damaged { damage, .. } = self {
             damage.apply(&mut bytes);

@@ -55,8 +55,8 @@ pub fn is_made_here(sent: &Datagram, left: &Datagram) -> bool {
     }
 }
 
-/// Runs all steps.
-pub fn run(side: &mut dyn Side, scenario: &Scenario) -> Vec<Record> {
+/// Runs all steps. `round` is another one each time, but the same for both sides.
+pub fn run(side: &mut dyn Side, scenario: &Scenario, round: u16) -> Vec<Record> {
     side.configure(scenario);
     let mut records: Vec<Record> = Vec::new();
     for step in &scenario.steps {
@@ -64,7 +64,8 @@ pub fn run(side: &mut dyn Side, scenario: &Scenario) -> Vec<Record> {
             let record = records.iter().find(|record| record.id == id)?;
             record.passed_on().map(|(port, packet)| (port, packet.clone()))
         };
-        let Some((port, packet, frame)) = step.what.frame(came_out) else {
+        let stranger = round.wrapping_mul(31).wrapping_add(step.id as u16);
+        let Some((port, packet, frame)) = step.what.frame(stranger, came_out) else {
             records.push(Record { id: step.id, sent: None, left: Vec::new(), outcome: None });
             continue;
         };
@@ -115,13 +116,18 @@ impl Side for Rutter {
 pub struct Linux {
     router: LinuxRouter,
     network: Option<Network>,
-    /// Undoes the policies that the last scenario set: setting one takes Linux as long as ten rules.
-    policies: String,
+    /// Undoes what the last scenario did beside adding rules.
+    undo: String,
 }
 
+/// Makes every built-in chain, so that its policy counts, and a rule for which connections are always tracked.
+const ALL_CHAINS: &str = "
+for chain in INPUT FORWARD OUTPUT; do iptables -P $chain ACCEPT; done
+for chain in PREROUTING INPUT OUTPUT POSTROUTING; do iptables -t nat -P $chain ACCEPT; done
+iptables -t mangle -A PREROUTING -m conntrack --ctstate NEW
+";
 const FORGET_RULES: &str = "
-iptables -F; iptables -X; iptables -Z; iptables -t nat -F; iptables -t nat -X; iptables -t nat -Z
-conntrack -F 2>/dev/null
+iptables -F; iptables -Z; iptables -t nat -F; iptables -t nat -Z; conntrack -F 2>/dev/null
 ";
 const FORGET_NETWORK: &str = "
 sysctl -qw net.ipv4.conf.all.rp_filter=0
@@ -133,7 +139,8 @@ impl Linux {
     pub fn new() -> Self {
         let macs: [_; OWN.len()] = std::array::from_fn(router_mac);
         let router = LinuxRouter::new(&macs, &OWN).expect("taps can be made");
-        Self { router, network: None, policies: String::new() }
+        Self::sh(ALL_CHAINS);
+        Self { router, network: None, undo: String::new() }
     }
 
     /// Runs commands that must succeed.
@@ -144,15 +151,14 @@ impl Linux {
 
 impl Side for Linux {
     fn configure(&mut self, scenario: &Scenario) {
-        Self::sh(&[FORGET_RULES, &self.policies].concat());
+        Self::sh(&[FORGET_RULES, &self.undo].concat());
         if self.network != Some(scenario.network) {
             Self::sh(FORGET_NETWORK);
             Self::sh(&scenario.network.commands());
             self.network = Some(scenario.network);
         }
         Self::sh(&scenario.rules.join("\n"));
-        let policies = scenario.rules.iter().filter(|rule| rule.starts_with("iptables -P"));
-        self.policies = policies.map(|rule| rule.replace("DROP", "ACCEPT\n")).collect();
+        self.undo = scenario.rules.iter().filter_map(|rule| undo(rule)).collect();
     }
 
     fn send(&mut self, port: usize, frame: &[u8]) -> Vec<(usize, Vec<u8>)> {
@@ -166,4 +172,12 @@ impl Side for Linux {
     fn outcome(&self) -> Option<Outcome> {
         None
     }
+}
+
+/// What takes back a line that adds no rule.
+fn undo(line: &str) -> Option<String> {
+    let policy = line.strip_prefix("iptables -P ").and_then(|rest| rest.split_once(' '));
+    let chain = line.strip_prefix("iptables -N ");
+    let policy = policy.map(|(chain, _)| format!("iptables -P {chain} ACCEPT\n"));
+    policy.or_else(|| chain.map(|chain| format!("iptables -X {chain}\n")))
 }

@@ -1,6 +1,6 @@
 //! Random packets: conversations between the hosts of the network, whole and broken, mixed with one another.
 
-use crate::scenario::{Damage, Step, What};
+use crate::scenario::{Damage, STRANGER, Step, What};
 use rand::{Rng, RngExt, seq::IndexedRandom};
 use smoltcp::wire::Ipv4Address;
 use tests::{datagram::*, network::*};
@@ -69,19 +69,13 @@ impl Talk<'_> {
 }
 
 fn conversation(random: &mut impl Rng, next_id: &mut usize) -> Vec<Step> {
-    let (port, client, server) = if random.random_ratio(1, 8) {
-        // Linux limits errors about routes for each sender, whatever sysctl says: so it is never the same one.
-        let [high, low] = random.random::<[u8; 2]>();
-        (LAN, Ipv4Address::new(172, 16, high, low), *NOWHERE.choose(random).unwrap_or(&SERVER))
-    } else {
-        let (port, client) = *CLIENTS.choose(random).unwrap_or(&(LAN, ALICE));
-        let others: Vec<_> = SERVERS.iter().filter(|server| **server != client).collect();
-        (port, client, **others.choose(random).unwrap_or(&&SERVER))
-    };
+    let (port, client) = *CLIENTS.choose(random).unwrap_or(&(LAN, ALICE));
+    let others: Vec<_> = SERVERS.iter().filter(|server| **server != client).collect();
+    let server = **others.choose(random).unwrap_or(&&SERVER);
     let from = (client, *CLIENT_PORTS.choose(random).unwrap_or(&40000));
     let to = (server, *SERVER_PORTS.choose(random).unwrap_or(&80));
     let mut talk = Talk { steps: Vec::new(), next_id };
-    match random.random_range(0..100) {
+    match random.random_range(0..105) {
         0..30 => tcp_connection(random, &mut talk, port, from, to),
         30..55 => udp_exchange(random, &mut talk, port, from, to),
         55..70 => echo_exchange(random, &mut talk, port, from, server),
@@ -89,6 +83,7 @@ fn conversation(random: &mut impl Rng, next_id: &mut usize) -> Vec<Step> {
         76..82 => stray_segment(random, &mut talk, port, from, to),
         82..88 => stray_message(random, &mut talk, port, client, server),
         88..93 => large(random, &mut talk, port, from, to),
+        93..97 => to_nowhere(random, &mut talk, from.1, to.1),
         _ => damaged(random, &mut talk, port, from, to),
     }
     talk.steps
@@ -197,6 +192,21 @@ fn short_life(random: &mut impl Rng, talk: &mut Talk<'_>, port: usize, from: End
             };
             talk.send(port, &packet.ttl(ttl));
         }
+    }
+}
+
+/// Packets whose way ends at the router. Each has a sender of its own: Linux limits errors about routes for each
+/// sender, whatever sysctl says.
+fn to_nowhere(random: &mut impl Rng, talk: &mut Talk<'_>, from_port: u16, to_port: u16) {
+    for _ in 0..random.random_range(1..4) {
+        let from = (STRANGER, from_port);
+        let to = (*NOWHERE.choose(random).unwrap_or(&SERVER), to_port);
+        let packet = match random.random_range(0..3) {
+            0 => udp(from, to).payload(b"anybody there?"),
+            1 => tcp(from, to, flag::SYN),
+            _ => echo(from, to.0),
+        };
+        talk.send(LAN, &packet);
     }
 }
 

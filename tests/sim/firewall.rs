@@ -2,6 +2,7 @@
 
 use crate::{answer, connect, gateway, outer, query};
 use netstack::{command::load, outcome::DropReason};
+use smoltcp::time::Duration;
 use tests::{bench::Bench, datagram::*, network::*};
 
 /// A segment with one byte on ALICE's connection from [`connect`].
@@ -116,6 +117,44 @@ fn the_policy_holds_before_the_first_packet() {
     let mut bench = Bench::network("iptables -P FORWARD DROP\niptables -P INPUT DROP");
     assert_eq!(bench.dropped(LAN, query()), DropReason::FirewallPolicy);
     assert_eq!(bench.dropped(LAN, echo((ALICE, 1), LAN_SIDE)), DropReason::FirewallPolicy);
+}
+
+/// Packets and bytes in the line of `listing` that contains `word`.
+fn counted(listing: &str, word: &str) -> (u64, u64) {
+    let line =
+        listing.lines().find(|line| line.contains(word)).unwrap_or_else(|| panic!("{word} in {listing}"));
+    let mut numbers = line.split_whitespace().filter_map(|text| text.trim_end_matches(',').parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+#[test]
+fn rules_and_policies_count_every_packet_and_byte() {
+    let mut bench = gateway();
+    bench.run("iptables -A FORWARD -p tcp -j ACCEPT");
+    connect(&mut bench, (ALICE, 40000), (SERVER, 80));
+    for _ in 0..97 {
+        outer(&mut bench, data());
+    }
+    outer(&mut bench, query());
+    let listing = bench.command("iptables -L FORWARD -v -x -n");
+    assert_eq!(counted(&listing, "ACCEPT  "), (100, 3 * 40 + 97 * 41), "{listing}");
+    assert_eq!(counted(&listing, "policy"), (1, query().bytes().len() as u64), "{listing}");
+    let listing = bench.command("iptables -t nat -L POSTROUTING -v -x -n");
+    assert_eq!(counted(&listing, "MASQUERADE").0, 2, "the first packet of each flow: {listing}");
+    bench.run("iptables -Z");
+    let listing = bench.command("iptables -L FORWARD -v -x -n");
+    assert_eq!(counted(&listing, "ACCEPT  "), (0, 0), "{listing}");
+}
+
+#[test]
+fn logging_is_rate_limited_and_never_stops_a_packet() {
+    let mut bench = Bench::network("iptables -A FORWARD -j LOG --log-prefix \"all: \"");
+    for _ in 0..10_000 {
+        assert_eq!(bench.exchange(LAN, query()).0, WAN);
+    }
+    let listing = bench.command("iptables -L FORWARD -v -x -n");
+    assert_eq!(counted(&listing, "LOG").0, 10_000, "all are counted: {listing}");
+    bench.pass(Duration::from_secs(1));
 }
 
 #[test]

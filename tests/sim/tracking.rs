@@ -319,3 +319,15 @@ fn a_table_full_of_established_flows_refuses_new_ones_and_counts_them() {
     assert_eq!(bench.router.drops().get(DropReason::FlowTableFull), refused);
     assert_eq!(alive(&mut bench, 400) as u64, 400 - refused);
 }
+
+#[test]
+fn the_number_of_flows_can_be_limited() {
+    let mut bench = gateway();
+    bench.run("sysctl -w net.netfilter.nf_conntrack_max=50");
+    for port in 0..500 {
+        bench.send(LAN, udp((ALICE, 1000 + port), (SERVER, 53)));
+    }
+    let count = bench.command("sysctl -n net.netfilter.nf_conntrack_count");
+    let count: u32 = count.trim().parse().expect("a number");
+    assert!((40..=50).contains(&count), "{count}");
+}
