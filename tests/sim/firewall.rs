@@ -3,6 +3,7 @@
 use crate::{answer, connect, gateway, outer, query};
 use netstack::{command::load, outcome::DropReason};
 use smoltcp::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tests::{bench::Bench, datagram::*, network::*};
 
 /// A segment with one byte on ALICE's connection from [`connect`].
@@ -183,4 +184,35 @@ fn a_tcp_reset_ends_the_connection_that_was_asked_for() {
     let Body::Tcp { flags, sequence, acknowledgment, .. } = reset.body else { panic!("{reset:?}") };
     assert_eq!((flags, sequence, acknowledgment), (flag::RST | flag::ACK, 0, 1001));
     assert_eq!(bench.send(LAN, tcp((ALICE, 40000), (SERVER, 80), flag::RST)), [], "a reset is not answered");
+}
+
+/// Lines that a LOG rule with the prefix `flood: ` has written.
+static FLOOD_LINES: AtomicUsize = AtomicUsize::new(0);
+
+struct CountingLog;
+
+impl log::Log for CountingLog {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if record.args().to_string().starts_with("flood: IN=eth0 ") {
+            FLOOD_LINES.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+#[test]
+fn a_flood_of_packets_to_be_logged_writes_few_lines() {
+    log::set_logger(&CountingLog).expect("no other test sets a logger");
+    log::set_max_level(log::LevelFilter::Debug);
+    let mut bench = Bench::network("iptables -A FORWARD -j LOG --log-prefix 'flood: '");
+    for _ in 0..10_000 {
+        bench.exchange(LAN, query());
+    }
+    let lines = FLOOD_LINES.load(Ordering::Relaxed);
+    assert!((1..200).contains(&lines), "{lines} lines for 10,000 packets");
 }
