@@ -152,7 +152,7 @@ impl<T> Ring<T> {
 
     /// The next buffer that the device has done with, and how many bytes it wrote into it. Lies are counted and
     /// skipped; the buffer of a lie about the length comes back with length 0.
-    #[inline]
+    #[inline(always)] // once for each frame in each direction
     pub fn pop(&mut self) -> Option<(T, u32)> {
         loop {
             if self.seen == 0 {
