@@ -3,6 +3,7 @@
 mod compare;
 mod counts;
 mod differences;
+mod home_gateway;
 mod rules;
 mod scenario;
 mod sides;
@@ -52,7 +53,7 @@ fn disagreement(
             Some((_, Verdict::Disagree(why))) => return Some(why),
             Some((id, _)) => scenario.remove(id),
             None => {
-                let why = counts::disagreement(linux, rutter)?;
+                let why = counts::disagreement(linux, rutter, true)?;
                 let explained: Vec<_> = seen
                     .iter()
                     .filter_map(|record| Some((record.id, Difference::in_counters(record)?)))
@@ -126,7 +127,7 @@ fn shrink(
 #[test]
 fn linux_and_rutter_agree_on_generated_rule_sets() {
     in_namespace(&["ip", "iptables", "conntrack"], || {
-        let (mut linux, mut rutter) = (Linux::new(), Rutter::default());
+        let (mut linux, mut rutter) = (Linux::new(3), Rutter::default());
         let only: Option<u64> =
             env::var(SEED).ok().map(|seed| seed.parse().expect("RUTTER_SEED is a number"));
         let seeds = only.map_or(0..u64::MAX, |seed| seed..seed + 1);

@@ -28,6 +28,8 @@ pub enum Network {
     SmallMtu,
     /// With strict reverse-path checks.
     ReversePath,
+    /// What a script makes that brings its own rules; only two cards.
+    HomeGateway,
 }
 
 /// One packet. The number is its name, which stays when other steps are taken out.
@@ -76,6 +78,13 @@ impl Scenario {
     }
 }
 
+/// Whom the home gateway will have found by ARP.
+const HOME_NEIGHBORS: &str = "
+ip neigh replace 192.168.1.10 lladdr 02:00:00:00:00:0a nud permanent dev eth0
+ip neigh replace 192.168.1.11 lladdr 02:00:00:00:00:0b nud permanent dev eth0
+ip neigh replace 203.0.113.1 lladdr 02:00:00:00:01:01 nud permanent dev eth1
+";
+
 impl Network {
     pub const ALL: [Self; 4] = [Self::Plain, Self::NoDefault, Self::SmallMtu, Self::ReversePath];
 
@@ -92,6 +101,7 @@ impl Network {
             }
             Self::SmallMtu => "ip link set eth1 mtu 1280\n",
             Self::ReversePath => "sysctl -w net.ipv4.conf.all.rp_filter=1\n",
+            Self::HomeGateway => return [include_str!("../data/home-gateway.sh"), HOME_NEIGHBORS].concat(),
         };
         let always = "ip addr add 203.0.113.3/24 dev eth1\nip route add 172.16.0.0/16 via 192.168.1.11\n";
         [NETWORK, always, more].concat()

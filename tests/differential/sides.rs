@@ -131,14 +131,17 @@ iptables -F; iptables -Z; iptables -t nat -F; iptables -t nat -Z; conntrack -F 2
 ";
 const FORGET_NETWORK: &str = "
 sysctl -qw net.ipv4.conf.all.rp_filter=0
-for port in 0 1 2; do ip link set eth$port down; ip link set eth$port mtu 1500; ip addr flush dev eth$port; done
+for port in $(ip -br link | cut -d\" \" -f1 | grep eth); do
+    ip link set $port down; ip link set $port mtu 1500; ip addr flush dev $port
+done
 ip route flush table main; ip neigh flush all nud permanent
 ";
 
 impl Linux {
-    pub fn new() -> Self {
-        let macs: [_; OWN.len()] = std::array::from_fn(router_mac);
-        let router = LinuxRouter::new(&macs, &OWN).expect("taps can be made");
+    /// A router with so many cards.
+    pub fn new(cards: usize) -> Self {
+        let macs: Vec<_> = (0..cards).map(router_mac).collect();
+        let router = LinuxRouter::new(&macs, &OWN[..cards]).expect("taps can be made");
         Self::sh(ALL_CHAINS);
         Self { router, network: None, undo: String::new() }
     }
