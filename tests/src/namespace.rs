@@ -4,9 +4,11 @@ use nix::{
     sched::{CloneFlags, unshare},
     unistd::geteuid,
 };
+use qemu::setup::{find, test_programs};
 use std::{
     any::type_name,
     env,
+    fs::File,
     io::Write,
     process::{Command, Stdio},
 };
@@ -17,14 +19,19 @@ const INSIDE: &str = "RUTTER_TEST_INSIDE_UNSHARE";
 /// Runs `test` in a thread whose network namespace is new and empty; processes started by that thread are in it
 /// too. Call it as `in_namespace(&["iptables"], || ..)` straight from a test function: without the right to make
 /// a namespace the same test is run again inside `unshare -rn`. Where neither is possible, or one of the `tools`
-/// is missing, the test is skipped and says so.
+/// is missing and cannot be installed, the test is skipped and says so.
 ///
 /// # Panics
 /// When the test does.
 pub fn in_namespace<F: FnOnce() + Send + 'static>(tools: &[&str], test: F) {
     let name = test_name::<F>();
-    if let Some(missing) = tools.iter().find(|tool| !is_installed(tool)) {
-        return skip(&name, &format!("{missing} is not installed"));
+    if let Some(missing) = tools.iter().find(|tool| find(tool).is_none())
+        && let Err(error) = test_programs()
+    {
+        return skip(&name, &format!("{missing} is not installed ({error:#})"));
+    }
+    if let Err(error) = File::options().read(true).write(true).open("/dev/net/tun") {
+        return skip(&name, &format!("/dev/net/tun cannot be opened ({error})"));
     }
     if geteuid().is_root()
         && Command::new("unshare").args(["-n", "true"]).status().is_ok_and(|it| it.success())
@@ -63,13 +70,6 @@ fn test_name<F>() -> String {
     let path = type_name::<F>();
     let path = path.split_once("::").map_or(path, |(_, rest)| rest);
     path.split("::{{closure}}").next().unwrap_or(path).to_string()
-}
-
-fn is_installed(tool: &str) -> bool {
-    let folders = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&folders)
-        .chain(["/usr/sbin".into(), "/sbin".into()])
-        .any(|folder| folder.join(tool).exists())
 }
 
 /// Runs `script` with /bin/sh in the namespace of this thread and gives what it printed.

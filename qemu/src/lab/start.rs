@@ -32,6 +32,8 @@ pub struct Plan {
     pub memory: u32,
     /// Cards, each with a segment of its own.
     pub nics: usize,
+    /// Further cards, behind those with a segment, whose cables end elsewhere.
+    pub cables: Vec<Cable>,
     /// The text of the configuration; none leaves the router its own default.
     pub config: Option<String>,
     pub append: String,
@@ -48,6 +50,7 @@ impl Plan {
             accel: Accel::best(),
             memory: 64,
             nics: 2,
+            cables: Vec::new(),
             config: None,
             append: String::new(),
             more: Vec::new(),
@@ -76,6 +79,8 @@ impl Lab {
             nics.push(nic);
             ends.push(FdMapping { parent_fd: end, child_fd: fd });
         }
+        let elsewhere = plan.cables.into_iter().zip(plan.nics..);
+        nics.extend(elsewhere.map(|(cable, index)| Nic::new(index, cable)));
         let machine = Machine {
             board: plan.board,
             accel: plan.accel,

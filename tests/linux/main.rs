@@ -1,0 +1,7 @@
+//! Real Linux machines around the booted image: their stacks, their programs, their taps.
+
+mod home_gateway;
+mod peer;
+mod programs;
+mod site;
+mod web;

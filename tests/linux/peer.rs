@@ -1,0 +1,103 @@
+//! A machine beside the router: a network namespace of its own, with whatever programs run in it.
+
+use nix::{
+    sched::{CloneFlags, unshare},
+    unistd::{Pid, gettid},
+};
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    thread,
+};
+use tests::namespace::sh;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// The machine. A thread lives in its namespace and does what it is told; processes that it starts are there too.
+pub struct Peer {
+    thread: Pid,
+    orders: mpsc::Sender<Work>,
+}
+
+/// A program that runs until this is dropped.
+pub struct Program(Child);
+
+impl Peer {
+    pub fn new() -> Self {
+        let (orders, list) = mpsc::channel::<Work>();
+        let (born, birth) = mpsc::channel();
+        thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("the first namespace could be made too");
+            sh("ip link set lo up").expect("lo is always there");
+            born.send(gettid()).expect("somebody waits for it");
+            list.into_iter().for_each(|work| work());
+        });
+        Self { thread: birth.recv().expect("the thread lives"), orders }
+    }
+
+    /// The number by which `ip link set DEV netns` knows it.
+    pub fn id(&self) -> Pid {
+        self.thread
+    }
+
+    /// Does something in the namespace.
+    pub fn run<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> R {
+        let (done, result) = mpsc::channel();
+        let work = move || done.send(work()).expect("somebody waits for it");
+        self.orders.send(Box::new(work)).expect("the thread lives");
+        result.recv().expect("the work does not panic")
+    }
+
+    /// Runs commands that must succeed, and gives what they print.
+    #[track_caller]
+    pub fn sh(&self, script: &str) -> String {
+        self.try_sh(script).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Runs commands.
+    ///
+    /// # Errors
+    /// What they say where one fails.
+    pub fn try_sh(&self, script: &str) -> Result<String, String> {
+        let script = script.to_owned();
+        self.run(move || sh(&script))
+    }
+
+    /// Starts a program, and waits until it prints `ready` to standard output or standard error.
+    #[track_caller]
+    pub fn start(&self, command: &str, ready: &str) -> Program {
+        let line = format!("exec {command} 2>&1");
+        let mut child = self.run(move || {
+            let mut shell = Command::new("/bin/sh");
+            shell.args(["-c", &line]).stdin(Stdio::null()).stdout(Stdio::piped());
+            shell.spawn().expect("/bin/sh is always there")
+        });
+        let output = BufReader::new(child.stdout.take().expect("a pipe was asked for"));
+        let mut lines = output.lines().map_while(Result::ok);
+        let said: Vec<_> = lines.by_ref().take_while(|line| !line.contains(ready)).collect();
+        // Whatever it says from here on must not fill the pipe.
+        thread::spawn(move || lines.for_each(drop));
+        match child.try_wait() {
+            Ok(None) => Program(child),
+            _ => panic!("`{command}` ended: {}", said.join("\n")),
+        }
+    }
+}
+
+impl Program {
+    /// Asks it to end, as Ctrl-C does, and waits until it has.
+    pub fn end(mut self) {
+        let pid = Pid::from_raw(self.0.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("it runs");
+        self.0.wait().expect("it is ours");
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
