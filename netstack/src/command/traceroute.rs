@@ -222,8 +222,12 @@ impl Traceroute {
             };
             let cx = &mut *session.cx;
             if session.router.host.send_probe(cx.exchange, id, probe, cx.now).is_err() {
-                // The queue of the router's own packets is full for now.
-                return;
+                if open > 0 {
+                    // There is no room for now; an answer, or the lack of one, is the time to try again.
+                    return;
+                }
+                self.probes.push(State::Lost);
+                continue;
             }
             self.probes.push(State::Sent(cx.now));
             open += 1;
