@@ -157,7 +157,8 @@ pub fn frames_over_time(data: &[u8]) {
 /// Bytes typed at the console.
 ///
 /// # Panics
-/// Where the console is dead afterwards, prints without end, or the rules are not what `iptables-save` prints.
+/// Where the console is dead afterwards, prints without end, or what `iptables-save` or `config show` prints does not
+/// make the same rules or configuration again.
 pub fn command(data: &[u8]) {
     let mut bench = Bench::with(3, &LIMITS, 0, "");
     let mut console = Console::new(&bench.router);
@@ -174,6 +175,11 @@ pub fn command(data: &[u8]) {
     let rules = saved_rules(&mut bench);
     copy.run(&format!("iptables-restore <<END\n{rules}\nEND\n"));
     assert_eq!(saved_rules(&mut copy), rules);
+
+    let mut again = Bench::with(3, &LIMITS, 0, "");
+    let shown = bench.command("config show");
+    again.run(&shown);
+    assert_eq!(again.command("config show"), shown);
 }
 
 fn saved_rules(bench: &mut Bench) -> String {
