@@ -5,7 +5,7 @@ use crate::{
         Change, Config, PortInfo,
         interface::{InterfaceAddress, Scope},
         route::{Route, RouteKind, RouteProtocol, StaticNeighbor},
-        rules::{Hook, InterfacePattern, Negatable, Policy, Rule, Target},
+        rules::{Hook, InterfacePattern, Negatable, Policy, RejectWith, Rule, Target},
     },
     exchange::Exchange,
     explain::{Payload, Probe},
@@ -419,4 +419,28 @@ fn packets_for_many_dead_neighbours_do_not_pile_up_calls() {
         gateway.router.drops().get(DropReason::NeighborFailed)
     });
     assert!(work.unwrap().join().unwrap() > 0);
+}
+
+#[test]
+fn a_reset_in_the_name_of_an_inner_host_does_not_leave_untranslated() {
+    let mut gateway = Gateway::masquerading();
+    let changed = gateway.router.edit(|config| {
+        let forward = config.tables.filter.builtin(Hook::Forward).unwrap();
+        let rule = Rule { target: Some(Target::Reject(RejectWith::TcpReset)), ..Rule::default() };
+        config.tables.filter.chains[usize::from(forward.0)].rules.push(rule);
+        Ok(Change { rules: true, ..Change::NONE })
+    });
+    assert_eq!(changed, Ok(()));
+    let probe = Probe {
+        ingress: Some(WAN),
+        source: Endpoint { address: SERVER, port: 40000 },
+        destination: Endpoint { address: INNER, port: 25 },
+        payload: Payload::Tcp(tcp_flag::SYN),
+        ttl: 64,
+        length: 40,
+        dont_fragment: false,
+        mac: mac(12),
+    };
+    gateway.receive(WAN, &probe.frame(mac(11)));
+    assert!(gateway.sent().is_empty());
 }

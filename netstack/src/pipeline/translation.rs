@@ -121,7 +121,12 @@ impl Router {
         let draft = match &mut decision.flow {
             FlowPart::New(draft) => draft,
             FlowPart::Existing { .. } | FlowPart::Error { .. } => return Ok(()),
-            FlowPart::None | FlowPart::Moved { .. } if arrival.ingress.is_none() => return Ok(()),
+            // What the router says in its own name may leave; what it says in an inner host's name (a reset) may not.
+            FlowPart::None | FlowPart::Moved { .. }
+                if arrival.ingress.is_none() && self.fib.is_local(arrival.headers.source) =>
+            {
+                return Ok(());
+            }
             FlowPart::None | FlowPart::Moved { .. } => {
                 // Without a flow nothing is translated, so where a rule would translate nothing may leave.
                 return match way {
