@@ -470,7 +470,9 @@ mod tests {
         }
         assert_eq!(table.iter_from(0).count(), 256);
         let ids: Vec<_> = (0..table.places()).map(|place| table.at_place(place).unwrap().0).collect();
-        ids.into_iter().for_each(|id| drop(table.remove(id)));
+        for id in ids {
+            table.remove(id);
+        }
         assert_eq!((table.len(), table.iter_from(0).count()), (0, 0));
     }
 

@@ -90,7 +90,7 @@ impl Traffic {
             Content::Ip(about) => about,
             _ => return frame.arp_answer(mac).map(|frame| (port, frame.bytes())),
         };
-        let answer = if input.byte() % 4 == 0 {
+        let answer = if input.byte().is_multiple_of(4) {
             let quote = about.quote(usize::from(input.word()) % 600);
             icmp_error(input, about.source, quote)
         } else {
