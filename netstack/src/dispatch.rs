@@ -11,7 +11,7 @@ use crate::{
     router::{Context, Router},
     stage::{
         arp,
-        filter::Trail,
+        filter::{FlowState, FlowView, Trail},
         fragment,
         icmp::{self, IcmpError},
         log,
@@ -45,15 +45,13 @@ pub(crate) struct Origin {
     pub ingress: Option<InterfaceId>,
     /// Whether its frame was for everybody or a group.
     pub link_broadcast: bool,
-    /// Whether it answers a packet that was refused.
-    pub answer: bool,
+    /// Where it answers a packet that was refused: what the rules see of it.
+    pub answers: Option<FlowView>,
 }
 
 impl Origin {
     /// From one of the router's own sockets.
-    pub const HOST: Self = Self { ingress: None, link_broadcast: false, answer: false };
-    /// An error or a reset made here.
-    pub const ANSWER: Self = Self { answer: true, ..Self::HOST };
+    pub const HOST: Self = Self { ingress: None, link_broadcast: false, answers: None };
 }
 
 impl Router {
@@ -74,7 +72,7 @@ impl Router {
             now: cx.now,
             tuple: tuple_of(headers),
             found,
-            answer: origin.answer,
+            answers: origin.answers,
             effects: true,
         };
         let mut decision = self.decide(&arrival, cx.random, &mut Silent);
@@ -89,7 +87,10 @@ impl Router {
         match decision.way {
             Ok(_) => self.carry_out(cx, origin, packet, headers, &decision),
             Err(refusal) => {
-                self.answer(cx, origin, &packet, headers, refusal.answer);
+                if refusal.answer != Answer::Nothing {
+                    let seen = self.view(&decision.flow, FlowState::Established);
+                    self.answer(cx, origin, &packet, headers, refusal.answer, seen.map(FlowView::of_answer));
+                }
                 self.discard(cx, packet, refusal.reason)
             }
         }
@@ -153,7 +154,7 @@ impl Router {
             FlowPart::Error { id, direction } => {
                 translate::rewrite_error(frame, headers, self.connections.flows.get(*id), *direction);
             }
-            FlowPart::None | FlowPart::Moved { .. } => {}
+            FlowPart::None | FlowPart::Answer(_) | FlowPart::Moved { .. } => {}
         }
     }
 
@@ -273,7 +274,9 @@ impl Router {
                     if refreshes(flow.status, *direction) { expires } else { flow.expires.min(expires) };
                 Ok(None)
             }
-            FlowPart::None | FlowPart::Error { .. } | FlowPart::Moved { .. } => Ok(None),
+            FlowPart::None | FlowPart::Error { .. } | FlowPart::Answer(_) | FlowPart::Moved { .. } => {
+                Ok(None)
+            }
         }
     }
 
@@ -365,6 +368,7 @@ impl Router {
         packet: &Packet,
         headers: &Headers,
         answer: Answer,
+        answers: Option<FlowView>,
     ) {
         let made = match answer {
             Answer::Nothing => return,
@@ -375,7 +379,7 @@ impl Router {
             }
         };
         if let Some(reply) = made {
-            self.originate(cx, Origin::ANSWER, reply);
+            self.originate(cx, Origin { answers, ..Origin::HOST }, reply);
         }
     }
 

@@ -149,7 +149,7 @@ impl Router {
             now,
             tuple: crate::stage::track::tuple_of(&headers),
             found: self.find(now, &headers),
-            answer: false,
+            answers: None,
             effects: false,
         };
         let mut decision = self.decide(&arrival, random, &mut trace);

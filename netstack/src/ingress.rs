@@ -46,7 +46,7 @@ impl Router {
             Ok(ethernet::Class::Ipv4 { group }) => match Headers::parse(packet.bytes(), ETHERNET_HEADER) {
                 Ok(headers) => {
                     packet.truncate(ETHERNET_HEADER + usize::from(headers.total_length));
-                    let origin = Origin { ingress: Some(ingress), link_broadcast: group, answer: false };
+                    let origin = Origin { ingress: Some(ingress), link_broadcast: group, answers: None };
                     if headers.fragment != Fragment::Whole {
                         return self.receive_fragment(cx, origin, packet, headers);
                     }

@@ -100,10 +100,11 @@ impl Router {
         let settings = &self.config.sysctl.conntrack;
         let state;
         (state, decision.flow) = match track::track(&self.connections, settings, arrival) {
-            _ if arrival.answer => (FlowState::Related, FlowPart::None),
+            _ if let Some(view) = arrival.answers => (view.state, FlowPart::Answer(view)),
             Tracked::Flow { id, direction, state, tcp } => (state, FlowPart::Existing { id, direction, tcp }),
             Tracked::New { tuple, tcp, replaces } => {
-                (FlowState::New, FlowPart::New(Draft { replaces, ..Draft::plain(tuple, tcp) }))
+                let ingress = arrival.ingress.unwrap_or(InterfaceId::LOOPBACK);
+                (FlowState::New, FlowPart::New(Draft { replaces, ingress, ..Draft::plain(tuple, tcp) }))
             }
             Tracked::Related { id, direction } => (FlowState::Related, FlowPart::Error { id, direction }),
             Tracked::Invalid => (FlowState::Invalid, FlowPart::None),
@@ -322,8 +323,9 @@ impl Router {
     }
 
     /// What the rules may know of a flow.
-    fn view(&self, part: &FlowPart, state: FlowState) -> Option<FlowView> {
+    pub(crate) fn view(&self, part: &FlowPart, state: FlowState) -> Option<FlowView> {
         match part {
+            FlowPart::Answer(view) => Some(*view),
             FlowPart::New(draft) => Some(new_view(draft)),
             FlowPart::Existing { id, direction, .. } | FlowPart::Error { id, direction } => {
                 let flow = self.connections.flows.get(*id);
@@ -339,7 +341,7 @@ impl Router {
                 })
             }
             FlowPart::None | FlowPart::Moved { .. } => Some(FlowView {
-                state,
+                state: FlowState::Invalid,
                 original_direction: true,
                 source_translated: false,
                 destination_translated: false,

@@ -91,8 +91,14 @@ impl Difference {
         }
     }
 
-    /// The difference that explains why other numbers of packets were counted although `record` agrees.
-    pub fn in_counters(record: &Record) -> Option<Self> {
+    /// The difference that explains why other numbers of packets were counted although `record` agrees. `earlier` is
+    /// what happened in rutter before.
+    pub fn in_counters(record: &Record, earlier: &[Record]) -> Option<Self> {
+        if let Some((_, sent)) = &record.sent
+            && follows_a_dropped_packet(sent, earlier)
+        {
+            return Some(Self::DroppedPacketTeachesNothing);
+        }
         let resets = record.left.iter().any(|(_, frame)| {
             matches!(frame.datagram().map(|packet| &packet.body), Some(Body::Tcp { flags, .. }) if flags & RST != 0)
         });

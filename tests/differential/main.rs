@@ -18,14 +18,13 @@ use std::{
     collections::BTreeMap,
     env,
     sync::atomic::{AtomicU16, Ordering},
-    time::{Duration, Instant},
 };
 use tests::namespace::in_namespace;
 
-/// How many rule sets are tried at least.
-const LEAST: u64 = 200;
-/// After these, no more are tried than that.
-const BUDGET: Duration = Duration::from_secs(60);
+/// How many rule sets are tried, unless the environment says another number.
+const RULE_SETS: u64 = 200;
+/// Set it to try so many.
+const COUNT: &str = "RUTTER_RULE_SETS";
 /// Set it to try only the rule set of one seed.
 const SEED: &str = "RUTTER_SEED";
 
@@ -56,7 +55,10 @@ fn disagreement(
                 let why = counts::disagreement(linux, rutter, true)?;
                 let explained: Vec<_> = seen
                     .iter()
-                    .filter_map(|record| Some((record.id, Difference::in_counters(record)?)))
+                    .enumerate()
+                    .filter_map(|(at, record)| {
+                        Some((record.id, Difference::in_counters(record, &seen[..at])?))
+                    })
                     .collect();
                 if explained.is_empty() {
                     return Some(why);
@@ -128,22 +130,20 @@ fn shrink(
 fn linux_and_rutter_agree_on_generated_rule_sets() {
     in_namespace(&["ip", "iptables", "conntrack"], || {
         let (mut linux, mut rutter) = (Linux::new(3), Rutter::default());
-        let only: Option<u64> =
-            env::var(SEED).ok().map(|seed| seed.parse().expect("RUTTER_SEED is a number"));
-        let seeds = only.map_or(0..u64::MAX, |seed| seed..seed + 1);
-        let start = Instant::now();
+        let number = |name| env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
+        let seeds = match number(SEED) {
+            Some(seed) => seed..seed + 1,
+            None => 0..number(COUNT).unwrap_or(RULE_SETS),
+        };
         let mut meant = BTreeMap::new();
-        for seed in seeds {
-            if seed >= LEAST && only.is_none() && start.elapsed() > BUDGET {
-                println!("{seed} rule sets agree; meant to differ: {meant:?}");
-                break;
-            }
+        for seed in seeds.clone() {
             let scenario = generate(seed);
             if let Some(why) = disagreement(&mut linux, &mut rutter, &scenario, &mut meant) {
                 let (smallest, why) = shrink(&mut linux, &mut rutter, scenario, why);
                 panic!("{SEED}={seed}\n{smallest:?}{why}");
             }
         }
+        println!("rule sets {seeds:?} agree; meant to differ: {meant:?}");
     });
 }
 

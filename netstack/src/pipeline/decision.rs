@@ -5,7 +5,11 @@ use crate::{
     headers::Headers,
     interface::InterfaceId,
     outcome::DropReason,
-    stage::{filter::Trail, icmp::IcmpError, tcp::TcpState},
+    stage::{
+        filter::{FlowView, Trail},
+        icmp::IcmpError,
+        tcp::TcpState,
+    },
     table::{
         connections::Draft,
         fib::NextHop,
@@ -29,8 +33,9 @@ pub(crate) struct Arrival<'a> {
     /// Its tuple, where it has one, and the live flow that has that tuple: looked up once for the whole way.
     pub tuple: Option<Tuple>,
     pub found: Found,
-    /// Whether the router made it to answer a packet that it refused: RELATED by definition.
-    pub answer: bool,
+    /// Where the router made it to answer a packet that it refused: what the rules see of that packet's flow, in whose
+    /// other direction the answer runs.
+    pub answers: Option<FlowView>,
     /// Whether deciding may use up what a `limit` match counts; not for an imagined packet.
     pub effects: bool,
 }
@@ -89,6 +94,8 @@ pub(crate) enum FlowPart {
         id: FlowId,
         direction: Direction,
     },
+    /// The router's own answer to a packet that it refused: RELATED by definition, but nothing of it is tracked.
+    Answer(FlowView),
     /// The flow left by another interface than before: it ends, and the packet is decided anew.
     Moved {
         id: FlowId,

@@ -444,3 +444,34 @@ fn a_reset_in_the_name_of_an_inner_host_does_not_leave_untranslated() {
     gateway.receive(WAN, &probe.frame(mac(11)));
     assert!(gateway.sent().is_empty());
 }
+
+/// Somebody on the inside sends with a server's address to another inner host, through a redirection to the router: what
+/// the router answers would leave by the outer side in the name of that inner host.
+#[test]
+fn an_answer_to_a_borrowed_outer_address_does_not_leave_in_an_inner_hosts_name() {
+    let answered = |source| {
+        let mut gateway = Gateway::masquerading();
+        let changed = gateway.router.edit(|config| {
+            let prerouting = config.tables.nat.builtin(Hook::Prerouting).unwrap();
+            let to = Target::Redirect { ports: None, random: None };
+            let rule = Rule { target: Some(to), ..Rule::default() };
+            config.tables.nat.chains[usize::from(prerouting.0)].rules.push(rule);
+            Ok(Change { rules: true, ..Change::NONE })
+        });
+        assert_eq!(changed, Ok(()));
+        let probe = Probe {
+            ingress: Some(LAN),
+            source: Endpoint { address: source, port: 40000 },
+            destination: Endpoint { address: Ipv4Address::new(192, 168, 1, 9), port: 3128 },
+            payload: Payload::Tcp(tcp_flag::SYN),
+            ttl: 64,
+            length: 40,
+            dont_fragment: false,
+            mac: mac(2),
+        };
+        gateway.receive(LAN, &probe.frame(mac(1)));
+        gateway.sent().len()
+    };
+    assert_eq!(answered(INNER), 1, "the reset of a closed port");
+    assert_eq!(answered(SERVER), 0);
+}

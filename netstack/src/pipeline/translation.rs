@@ -8,10 +8,16 @@ use crate::{
     outcome::DropReason,
     router::Router,
     stage::{
-        filter::{self, Candidate, FlowView, Ruling, Trail},
+        filter::{self, Candidate, FlowState, FlowView, Ruling, Trail},
         nat, translate,
     },
-    table::{connections::Draft, fib::Destination, flow::status, mapping::Endpoint, tick::Tick},
+    table::{
+        connections::Draft,
+        fib::Destination,
+        flow::{Direction, FlowId, status},
+        mapping::Endpoint,
+        tick::Tick,
+    },
     trace::{Silent, Trace},
 };
 use smoltcp::{time::Instant, wire::Ipv4Address};
@@ -61,7 +67,7 @@ impl Router {
                     ));
                 }
             }
-            FlowPart::None | FlowPart::Moved { .. } => {}
+            FlowPart::None | FlowPart::Answer(_) | FlowPart::Moved { .. } => {}
         }
     }
 
@@ -120,14 +126,18 @@ impl Router {
         let nat = &self.config.tables.nat;
         let draft = match &mut decision.flow {
             FlowPart::New(draft) => draft,
-            FlowPart::Existing { .. } | FlowPart::Error { .. } => return Ok(()),
+            FlowPart::Existing { id, direction, .. } => {
+                let (id, direction) = (*id, *direction);
+                return self.check_reply(arrival, &decision.flow, id, direction, egress);
+            }
+            FlowPart::Error { .. } => return Ok(()),
             // What the router says in its own name may leave; what it says in an inner host's name (a reset) may not.
-            FlowPart::None | FlowPart::Moved { .. }
+            FlowPart::None | FlowPart::Answer(_) | FlowPart::Moved { .. }
                 if arrival.ingress.is_none() && self.fib.is_local(arrival.headers.source) =>
             {
                 return Ok(());
             }
-            FlowPart::None | FlowPart::Moved { .. } => {
+            FlowPart::None | FlowPart::Answer(_) | FlowPart::Moved { .. } => {
                 // Without a flow nothing is translated, so where a rule would translate nothing may leave.
                 return match way {
                     Way::Forward(..) if self.would_translate(arrival, seen, egress, None) => {
@@ -191,6 +201,31 @@ impl Router {
                 draft.leaving.source,
                 draft.leaving.source_port
             ));
+        }
+        Ok(())
+    }
+
+    /// Whoever on the inside borrows an outer address makes answers leave by an interface that the flow did not come
+    /// in by. Where a rule translates what leaves there, no inner source must (requirement 29).
+    fn check_reply(
+        &self,
+        arrival: &Arrival<'_>,
+        part: &FlowPart,
+        id: FlowId,
+        direction: Direction,
+        egress: Option<InterfaceId>,
+    ) -> Result<(), Refusal> {
+        let flow = self.connections.flows.get(id);
+        let source = flow.translated(direction).source;
+        let strays = direction == Direction::Reply
+            && egress.is_some_and(|egress| egress != flow.ingress)
+            && !self.fib.is_local(source);
+        if !strays {
+            return Ok(());
+        }
+        let leaving = Headers { source, ..arrival.headers.clone() };
+        if self.would_translate(arrival, &leaving, egress, self.view(part, FlowState::Established)) {
+            return Err(DropReason::NatUntracked.into());
         }
         Ok(())
     }

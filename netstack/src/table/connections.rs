@@ -20,6 +20,8 @@ pub struct Draft {
     pub reserve: bool,
     /// State of a TCP connection after this packet.
     pub tcp: TcpState,
+    /// Where its first packet came in; `lo`: it was made here.
+    pub ingress: InterfaceId,
     /// Where it leaves.
     pub outside: InterfaceId,
     /// A finished flow of the same tuple that it takes the place of.
@@ -67,7 +69,7 @@ impl Connections {
         let mut flow = Flow::new(draft.original, reply);
         flow.status = draft.status;
         flow.tcp = draft.tcp;
-        flow.outside = draft.outside;
+        (flow.ingress, flow.outside) = (draft.ingress, draft.outside);
         flow.expires = now.plus_seconds(timeout);
         if draft.reserve {
             let inner = Endpoint { address: draft.original.source, port: draft.original.source_port };
@@ -151,6 +153,7 @@ impl Draft {
             status: 0,
             reserve: false,
             tcp,
+            ingress: InterfaceId::LOOPBACK,
             outside: InterfaceId::LOOPBACK,
             replaces: None,
         }

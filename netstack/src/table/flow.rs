@@ -140,6 +140,8 @@ pub struct Flow {
     pub tcp: TcpState,
     /// Where a translated source leaves: the flow ends when its packets would leave elsewhere.
     pub outside: InterfaceId,
+    /// Where its first packet came in; `lo`: it was made here.
+    pub ingress: InterfaceId,
     /// The mark of `CONNMARK`.
     pub mark: u32,
 }
@@ -156,6 +158,7 @@ impl Flow {
             status: 0,
             tcp: TcpState::None,
             outside: InterfaceId::LOOPBACK,
+            ingress: InterfaceId::LOOPBACK,
             mark: 0,
         }
     }

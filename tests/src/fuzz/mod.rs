@@ -43,8 +43,6 @@ iptables -A FORWARD -i eth1 -m conntrack --ctstate DNAT -j ACCEPT
 iptables -A FORWARD -p tcp --dport 25 -j REJECT --reject-with tcp-reset
 iptables -A FORWARD -p udp -m multiport --dports 137:139,445 -j REJECT
 iptables -A FORWARD ! -i eth1 -j ACCEPT
-iptables -A INPUT -i eth0 ! -s 192.168.1.0/24 -j DROP
-iptables -A INPUT -i eth2 ! -s 10.10.0.0/24 -j DROP
 iptables -A INPUT -i eth1 -d 192.168.1.0/24 -j DROP
 iptables -A INPUT -i eth1 -m limit --limit 10/second -j ACCEPT
 ";

@@ -47,6 +47,14 @@ pub struct FlowView {
     pub reply: (Ipv4Address, u16, Ipv4Address, u16),
 }
 
+impl FlowView {
+    /// What the rules see of the router's own answer to a packet of which they saw this.
+    pub fn of_answer(self) -> Self {
+        let state = if self.state == FlowState::Invalid { self.state } else { FlowState::Related };
+        Self { state, original_direction: !self.original_direction, ..self }
+    }
+}
+
 /// What the rules look at.
 pub struct Candidate<'a> {
     /// The frame as it came, for the MAC source. Empty for what the router itself sends.
