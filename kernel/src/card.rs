@@ -141,7 +141,7 @@ impl Card {
             None
         };
         let room = u16::try_from(frame_room - AROUND_PACKET).unwrap_or(u16::MAX);
-        PortInfo { mac: self.mac, max_mtu: offered.map_or(room, |mtu| mtu.clamp(68, room)) }
+        PortInfo::new(self.mac, offered.map_or(room, |mtu| mtu.clamp(68, room)))
     }
 
     /// Buffers that its rings hold.

@@ -38,10 +38,21 @@ impl Exchange {
         Some(packet)
     }
 
-    /// Takes back a packet that nobody needs any more.
-    pub fn recycle(&mut self, packet: Packet) {
+    /// Takes back a packet that nobody needs any more, each of its buffers by itself.
+    #[inline]
+    pub fn recycle(&mut self, mut packet: Packet) {
+        let mut rest = packet.take_next();
+        self.put_back(packet);
+        while let Some(mut buffer) = rest {
+            rest = buffer.take_next();
+            self.put_back(buffer);
+        }
+    }
+
+    #[inline]
+    fn put_back(&mut self, buffer: Packet) {
         if self.free.len() < self.free_limit {
-            self.free.push(packet);
+            self.free.push(buffer);
         }
     }
 
@@ -50,7 +61,7 @@ impl Exchange {
         self.free.len()
     }
 
-    /// Sends a finished frame out of `port`. The driver collects it with [`Exchange::take_outgoing`].
+    /// Sends a frame out of `port`, which does by itself what is still to be done to it. The driver collects it with [`Exchange::take_outgoing`].
     pub fn transmit(&mut self, port: PortId, packet: Packet) {
         self.outgoing.push_back((port, packet));
     }
@@ -63,5 +74,23 @@ impl Exchange {
     /// Frames that wait for the driver.
     pub fn pending(&self) -> usize {
         self.outgoing.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_buffer_of_a_long_frame_comes_back_by_itself() {
+        let mut exchange = Exchange::new(3, 16);
+        let mut frame = exchange.allocate_frame(16).unwrap();
+        frame.extend([exchange.allocate_frame(16).unwrap(), exchange.allocate_frame(1).unwrap()]);
+        assert_eq!((frame.len(), exchange.available()), (33, 0));
+        exchange.recycle(frame);
+        for _ in 0..3 {
+            let packet = exchange.allocate().unwrap();
+            assert!(packet.is_empty() && packet.is_contiguous());
+        }
     }
 }

@@ -18,6 +18,7 @@ pub mod headers;
 pub mod host;
 mod ingress;
 pub mod interface;
+pub mod offload;
 pub mod outcome;
 pub mod packet;
 mod pipeline;

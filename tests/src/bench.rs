@@ -48,8 +48,7 @@ impl Bench {
     /// A router of this size whose random numbers follow from `seed`.
     pub fn with(ports: usize, limits: &Limits, seed: u64, config: &str) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
-        let cards: Vec<_> =
-            (0..ports).map(|port| PortInfo { mac: router_mac(port), max_mtu: 1500 }).collect();
+        let cards: Vec<_> = (0..ports).map(|port| PortInfo::new(router_mac(port), 1500)).collect();
         let router = Router::new(&cards, limits, &mut random);
         let buffers = Exchange::new(BUFFERS, BUFFER_SIZE);
         let mut bench = Self { router, now: Instant::from_secs(1), outcome: None, buffers, random };

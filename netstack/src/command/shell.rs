@@ -129,7 +129,7 @@ mod tests {
     use smoltcp::wire::EthernetAddress;
 
     fn router() -> Router {
-        let card = |last| PortInfo { mac: EthernetAddress([0x52, 0x54, 0, 0, 0, last]), max_mtu: 1500 };
+        let card = |last| PortInfo::new(EthernetAddress([0x52, 0x54, 0, 0, 0, last]), 1500);
         Router::new(&[card(1), card(2)], &Limits::default(), &mut crate::test_support::random())
     }
 

@@ -87,9 +87,7 @@ fn fresh(config: &Config) -> Config {
         .interfaces
         .iter()
         .filter_map(|interface| match interface.kind {
-            InterfaceKind::Ethernet { permanent_mac, max_mtu, .. } => {
-                Some(PortInfo { mac: permanent_mac, max_mtu })
-            }
+            InterfaceKind::Ethernet { card, .. } => Some(card),
             InterfaceKind::Loopback => None,
         })
         .collect();

@@ -53,7 +53,7 @@ impl Terminal {
     pub fn new() -> Self {
         let cards = [0x56, 0x57].map(|last| {
             let mac = smoltcp::wire::EthernetAddress([0x52, 0x54, 0x00, 0x12, 0x34, last]);
-            PortInfo { mac, max_mtu: u16::MAX }
+            PortInfo::new(mac, u16::MAX)
         });
         let mut random = random();
         let router = Router::new(&cards, &Limits::default(), &mut random);
@@ -314,9 +314,8 @@ fn the_home_gateway_script_loads_and_runs_line_by_line_alike() {
 #[test]
 fn the_built_in_configuration_fits_every_number_of_cards() {
     for cards in 0..4 {
-        let ports: Vec<PortInfo> = (0..cards)
-            .map(|last| PortInfo { mac: crate::test_support::mac(last as u8), max_mtu: 1500 })
-            .collect();
+        let ports: Vec<PortInfo> =
+            (0..cards).map(|last| PortInfo::new(crate::test_support::mac(last as u8), 1500)).collect();
         let mut router = Router::new(&ports, &Limits::default(), &mut random());
         load(&mut router, &default_configuration(cards)).unwrap();
         let config = router.config();

@@ -40,12 +40,10 @@ pub enum InterfaceKind {
     Loopback,
     /// A network card.
     Ethernet {
-        /// The card.
+        /// The place of the card.
         port: PortId,
-        /// The card's own address.
-        permanent_mac: EthernetAddress,
-        /// The largest MTU that the card takes.
-        max_mtu: u16,
+        /// What it can.
+        card: PortInfo,
     },
 }
 
@@ -128,7 +126,7 @@ impl Interface {
     pub fn ethernet(port: PortId, info: &PortInfo) -> Self {
         Self {
             name: name(&alloc::format!("eth{}", port.0)),
-            kind: InterfaceKind::Ethernet { port, permanent_mac: info.mac, max_mtu: info.max_mtu },
+            kind: InterfaceKind::Ethernet { port, card: *info },
             up: false,
             mtu: info.max_mtu.min(1500),
             mac: info.mac,
@@ -157,7 +155,7 @@ impl Config {
     pub fn set_link(&mut self, id: InterfaceId, wanted: &LinkChange) -> Result<Change, ConfigError> {
         let interface = self.interface(id);
         let largest = match interface.kind {
-            InterfaceKind::Ethernet { max_mtu, .. } => max_mtu,
+            InterfaceKind::Ethernet { card, .. } => card.max_mtu,
             InterfaceKind::Loopback => u16::MAX,
         };
         let mtu = match wanted.mtu {

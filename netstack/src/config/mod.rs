@@ -10,7 +10,10 @@ pub mod route;
 pub mod rules;
 pub mod sysctl;
 
-use crate::interface::{InterfaceId, InterfaceName, PortId};
+use crate::{
+    interface::{InterfaceId, InterfaceName, PortId},
+    offload::Abilities,
+};
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 use interface::Interface;
@@ -37,12 +40,21 @@ pub struct Config {
 }
 
 /// What the machine says of one network card.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PortInfo {
     /// The card's own MAC address.
     pub mac: EthernetAddress,
     /// The largest IP packet that the card takes, in bytes.
     pub max_mtu: u16,
+    /// What the card does by itself for the frames that it sends.
+    pub abilities: Abilities,
+}
+
+impl PortInfo {
+    /// A card that sends frames as they are.
+    pub const fn new(mac: EthernetAddress, max_mtu: u16) -> Self {
+        Self { mac, max_mtu, abilities: Abilities::NONE }
+    }
 }
 
 /// Which derived state a change of the configuration makes stale.
@@ -139,7 +151,7 @@ pub(crate) mod tests {
 
     /// Two cards, both up.
     pub fn config() -> Config {
-        let card = |last| PortInfo { mac: EthernetAddress([0x52, 0x54, 0, 0x12, 0x34, last]), max_mtu: 9000 };
+        let card = |last| PortInfo::new(EthernetAddress([0x52, 0x54, 0, 0x12, 0x34, last]), 9000);
         let mut config = Config::new(&[card(0x56), card(0x57)]);
         for id in [InterfaceId(1), InterfaceId(2)] {
             config.set_link(id, &LinkChange { up: Some(true), ..LinkChange::default() }).unwrap();

@@ -20,7 +20,7 @@ const FAR: Ipv4Address = Ipv4Address::new(192, 168, 1, 2);
 const DELAY: Duration = Duration::from_millis(1);
 
 fn config(address: Ipv4Address) -> Config {
-    let mut config = Config::new(&[PortInfo { mac: EthernetAddress([2, 0, 0, 0, 0, 1]), max_mtu: 1500 }]);
+    let mut config = Config::new(&[PortInfo::new(EthernetAddress([2, 0, 0, 0, 0, 1]), 1500)]);
     config.interfaces[1].up = true;
     config.interfaces[1].addresses.push(interface_address(&alloc::format!("{address}/24")));
     config

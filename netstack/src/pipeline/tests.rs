@@ -39,7 +39,7 @@ struct Gateway {
 
 impl Gateway {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
-        let ports = [1, 11].map(|host| PortInfo { mac: mac(host), max_mtu: 1500 });
+        let ports = [1, 11].map(|host| PortInfo::new(mac(host), 1500));
         let mut random = random();
         let limits = Limits { flows: 64, neighbors: 16 };
         let mut router = Router::new(&ports, &limits, &mut random);

@@ -169,7 +169,7 @@ mod tests {
     const TARGET: usize = 38;
 
     fn interface() -> Interface {
-        let mut interface = Interface::ethernet(PortId(0), &PortInfo { mac: OUR_MAC, max_mtu: 1500 });
+        let mut interface = Interface::ethernet(PortId(0), &PortInfo::new(OUR_MAC, 1500));
         interface.up = true;
         interface.addresses.push(interface_address("192.168.1.1/24"));
         interface

@@ -130,7 +130,7 @@ mod tests {
     const OWN: Ipv4Address = Ipv4Address::new(192, 0, 2, 1);
 
     fn config() -> Config {
-        let mut config = Config::new(&[PortInfo { mac: EthernetAddress([2, 0, 0, 0, 0, 1]), max_mtu: 1500 }]);
+        let mut config = Config::new(&[PortInfo::new(EthernetAddress([2, 0, 0, 0, 0, 1]), 1500)]);
         config.interfaces[1].up = true;
         config.interfaces[1].addresses.push(interface_address("192.0.2.1/24"));
         config

@@ -276,7 +276,7 @@ mod tests {
 
     /// eth0 192.168.1.1/24 and eth1 10.0.2.15/24, up, with the default route via 10.0.2.2.
     fn gateway() -> Config {
-        let port = PortInfo { mac: EthernetAddress([2, 0, 0, 0, 0, 1]), max_mtu: 1500 };
+        let port = PortInfo::new(EthernetAddress([2, 0, 0, 0, 0, 1]), 1500);
         let mut config = Config::new(&[port, port]);
         config.interfaces[1].addresses.push(interface_address("192.168.1.1/24"));
         config.interfaces[2].addresses.push(interface_address("10.0.2.15/24"));

@@ -32,7 +32,7 @@ fn flow(protocol: u8, source: (&str, u16), destination: (&str, u16), bits: u8, s
 
 /// The flows that were made with `conntrack -I` for the recorded listing.
 fn router() -> Router {
-    let card = PortInfo { mac: EthernetAddress([2, 0, 0, 0, 0, 1]), max_mtu: 1500 };
+    let card = PortInfo::new(EthernetAddress([2, 0, 0, 0, 0, 1]), 1500);
     let mut router = Router::new(&[card], &Limits::default(), &mut test_support::random());
     let seen = status::SEEN_REPLY;
     let mut web = flow(TCP, ("192.168.1.7", 40000), ("203.0.113.1", 80), seen | status::ASSURED, 432_000);

@@ -169,17 +169,17 @@ pub fn hardware(printer: &mut Printer, interface: &Interface) {
     printer.string("link_type", "    link/", kind, " ");
     printer.string("address", "", mac_text(interface.mac), " ");
     printer.string("broadcast", "brd ", mac_text(broadcast), "");
-    if let InterfaceKind::Ethernet { permanent_mac, .. } = interface.kind
-        && permanent_mac != interface.mac
+    if let InterfaceKind::Ethernet { card, .. } = interface.kind
+        && card.mac != interface.mac
     {
-        printer.string("permaddr", " permaddr ", mac_text(permanent_mac), "");
+        printer.string("permaddr", " permaddr ", mac_text(card.mac), "");
     }
 }
 
 fn details(printer: &mut Printer, interface: &Interface) {
     let (least, most) = match interface.kind {
         InterfaceKind::Loopback => (0, 0),
-        InterfaceKind::Ethernet { max_mtu, .. } => (MTU_MIN, max_mtu),
+        InterfaceKind::Ethernet { card, .. } => (MTU_MIN, card.max_mtu),
     };
     printer.number("min_mtu", " minmtu ", least.into(), "");
     printer.number("max_mtu", " maxmtu ", most.into(), " ");

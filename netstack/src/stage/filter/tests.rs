@@ -30,7 +30,7 @@ const DESTINATION: Ipv4Address = Ipv4Address::new(203, 0, 113, 1);
 
 impl World {
     fn new() -> Self {
-        let card = |last| PortInfo { mac: EthernetAddress([2, 0, 0, 0, 0, last]), max_mtu: 1500 };
+        let card = |last| PortInfo::new(EthernetAddress([2, 0, 0, 0, 0, last]), 1500);
         Self {
             headers: Headers {
                 l3: 14,
