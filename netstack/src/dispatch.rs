@@ -38,6 +38,9 @@ pub struct Parked {
     packet: Packet,
 }
 
+/// Type of the ICMP message that answers a ping (RFC 792).
+const ECHO_REPLY: u8 = 0;
+
 /// Where a packet comes from.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin {
@@ -372,6 +375,8 @@ impl Router {
     ) {
         let made = match answer {
             Answer::Nothing => return,
+            // That an echo reply of ours may not leave is nobody's news but ours.
+            Answer::Icmp(_) if origin.ingress.is_none() && headers.icmp() == Some((ECHO_REPLY, 0)) => return,
             Answer::TcpReset => icmp::reset(cx.exchange, headers, origin.link_broadcast),
             Answer::Icmp(error) => {
                 let group = origin.link_broadcast || self.is_broadcast(headers.destination);
