@@ -23,6 +23,9 @@ pub enum Difference {
     /// An inner host that speaks to the outer endpoint of another's mapping reaches it (RFC 4787 REQ-9,
     /// requirement 22). Linux takes it for a packet to itself.
     ReachesMappingFromInside,
+    /// A stranger's packet to the outer endpoint of a mapping gets no answer: the inner host may just be opening
+    /// towards that stranger (RFC 5382 REQ-4, requirement 24). In Linux the port is closed.
+    MappingStaysSilent,
     /// A packet that a rule drops leaves no trace in its flow. In Linux a reply that is dropped still makes its flow
     /// ESTABLISHED, because tracking comes before the rules.
     DroppedPacketTeachesNothing,
@@ -60,6 +63,9 @@ impl Difference {
         }
         if follows_a_dropped_packet(sent, earlier) {
             return Some(Self::DroppedPacketTeachesNothing);
+        }
+        if rutter.outcome == Some(Outcome::Dropped(DropReason::NatFiltered)) && in_linux.is_none() {
+            return Some(Self::MappingStaysSilent);
         }
         if sent.icmp_type() == Some((13, 0)) && to_itself && rutter.left.is_empty() {
             return Some(Self::TimestampUnanswered);
@@ -104,6 +110,7 @@ impl Difference {
         });
         match record.outcome? {
             Outcome::Dropped(DropReason::NoListener) => Some(Self::KnockLeavesNoFlow),
+            Outcome::Dropped(DropReason::NatFiltered) => Some(Self::MappingStaysSilent),
             Outcome::Dropped(DropReason::FirewallReject) if resets => Some(Self::ResetPassesNoNat),
             _ => None,
         }
