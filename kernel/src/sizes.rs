@@ -1,5 +1,7 @@
 //! What the memory is spent on, decided once at boot.
 
+use netstack::table::fib::Fib;
+
 /// Bytes of a packet buffer in all.
 pub const BUFFER: usize = 2048;
 
@@ -11,6 +13,8 @@ const SPARE_BUFFERS: usize = 512;
 const FEWEST_FLOWS: u64 = 65_536;
 /// More than this would delay the start.
 const MOST_FLOWS: u64 = 1 << 20;
+/// Routes that fit into the smallest machine.
+const FEWEST_ROUTES: u64 = 65_536;
 const MANY_MEBIBYTES: u64 = 256 << 20;
 
 /// The sizes.
@@ -20,6 +24,8 @@ pub struct Sizes {
     pub flows: usize,
     /// Neighbours that the table holds.
     pub neighbors: usize,
+    /// Routes that may be typed.
+    pub routes: usize,
     /// Packet buffers.
     pub buffers: usize,
 }
@@ -37,6 +43,7 @@ pub fn divide(free: u64, ring_entries: usize, bytes_per_flow: usize) -> Sizes {
     Sizes {
         flows: flows.clamp(FEWEST_FLOWS, MOST_FLOWS) as usize,
         neighbors: if free >= MANY_MEBIBYTES { 16_384 } else { 4096 },
+        routes: (left / 4 / Fib::BYTES_PER_ROUTE as u64).max(FEWEST_ROUTES) as usize,
         buffers,
     }
 }

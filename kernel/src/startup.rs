@@ -63,7 +63,7 @@ pub fn start(info: BootInfo) -> ! {
     info!("room for {} flows, {} neighbours and {} frames", sizes.flows, sizes.neighbors, sizes.buffers);
     let exchange = Exchange::new(sizes.buffers, FRAME_ROOM);
     let ports: Vec<_> = cards.iter().map(|card| card.port_info(FRAME_ROOM)).collect();
-    let limits = Limits { flows: sizes.flows, neighbors: sizes.neighbors };
+    let limits = Limits { flows: sizes.flows, neighbors: sizes.neighbors, routes: sizes.routes };
     let mut router = Router::new(&ports, &limits, &mut random);
 
     print_banner(info.memory_total, &ports);

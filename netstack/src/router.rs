@@ -1,7 +1,7 @@
 //! Owns all state of the plane: receive / poll / poll_at / edit.
 
 use crate::{
-    config::{Change, Config, ConfigError, PortInfo, rules::PortRange},
+    config::{Change, Config, ConfigError, PortInfo, StaleRoutes, route::Routes, rules::PortRange},
     dispatch::Parked,
     exchange::Exchange,
     host::Host,
@@ -45,11 +45,13 @@ pub struct Limits {
     pub flows: usize,
     /// Most entries of the neighbour table.
     pub neighbors: usize,
+    /// Most routes. Each takes [`Fib::BYTES_PER_ROUTE`], with its place in the configuration.
+    pub routes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { flows: 65_536, neighbors: 1024 }
+        Self { flows: 65_536, neighbors: 1024, routes: Routes::MAX }
     }
 }
 
@@ -131,7 +133,8 @@ pub struct Router {
 impl Router {
     /// A router with these cards and the configuration of [`Config::new`]. `random` seeds the keys of its tables.
     pub fn new(ports: &[PortInfo], limits: &Limits, random: &mut dyn rand_core::Rng) -> Self {
-        let config = Config::new(ports);
+        let mut config = Config::new(ports);
+        config.routes = Routes::with_limit(limits.routes);
         let keys = core::array::from_fn(|_| random.next_u64());
         let mut router = Self {
             fib: Fib::default(),
@@ -194,8 +197,10 @@ impl Router {
 
     /// Makes everything anew that follows from the configuration. Flows stay; their next packets are decided anew.
     fn refresh(&mut self, stale: Change) {
-        if stale.interfaces || stale.routes {
-            self.fib = Fib::build(&self.config);
+        match stale.routes {
+            StaleRoutes::To(network) if !stale.interfaces => self.fib.update(&self.config, network),
+            StaleRoutes::None if !stale.interfaces => {}
+            _ => self.fib = Fib::build(&self.config),
         }
         if stale.interfaces {
             let cards = self.config.interfaces().filter(|(_, interface)| interface.port().is_some());

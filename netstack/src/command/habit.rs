@@ -159,7 +159,7 @@ pub fn route(words: &[String], _: &Config) -> Result<Action, Failure> {
         let mut out = String::from(
             "Kernel IP routing table\nDestination     Gateway         Genmask         Flags Metric Ref    Use Iface\n",
         );
-        for route in &router.config().routes {
+        for route in router.config().routes.iter() {
             let row = Row::of(route, router.config());
             let destination =
                 if !numeric && row.destination == "0.0.0.0" { "default" } else { &row.destination };
@@ -227,7 +227,7 @@ pub fn netstat(words: &[String], _: &Config) -> Result<Action, Failure> {
         let mut out = String::from(
             "Kernel IP routing table\nDestination     Gateway         Genmask         Flags   MSS Window  irtt Iface\n",
         );
-        for route in &router.config().routes {
+        for route in router.config().routes.iter() {
             let row = Row::of(route, router.config());
             let number = if row.flags.starts_with('!') { "-" } else { "0" };
             out += &format!(

@@ -169,13 +169,13 @@ impl Writer {
 
     /// Routes to the links first, for the gateways are on them.
     fn routes(&mut self, config: &Config) {
-        let same_place = |a: &Route, b: &Route| (a.destination, a.metric) == (b.destination, b.metric);
+        let same_place = |a: &&Route, b: &&Route| (a.destination, a.metric) == (b.destination, b.metric);
         let present = core::mem::take(&mut self.base.routes);
+        let present: Vec<&Route> = present.iter().collect();
         let mut kept = Vec::new();
         for group in present.chunk_by(same_place) {
-            let wanted: Vec<&Route> =
-                config.routes.iter().filter(|route| same_place(route, &group[0])).collect();
-            if group.iter().eq(wanted) {
+            let wanted = config.routes.to(group[0].destination).filter(|route| same_place(route, &group[0]));
+            if wanted.eq(group.iter().copied()) {
                 kept.extend_from_slice(group);
             } else {
                 for route in group {
@@ -183,9 +183,10 @@ impl Writer {
                 }
             }
         }
-        self.base.routes.clone_from(&kept);
+        self.base.routes.extend(kept.iter().map(|&route| route.clone()));
+        let wanted: Vec<&Route> = config.routes.iter().collect();
         for with_gateway in [false, true] {
-            for group in config.routes.chunk_by(same_place).filter(|group| !kept.contains(&group[0])) {
+            for group in wanted.chunk_by(same_place).filter(|group| !kept.contains(&group[0])) {
                 if group.iter().any(|route| route.gateway().is_some()) == with_gateway {
                     for (place, route) in group.iter().enumerate() {
                         self.route(if place == 0 { "add" } else { "append" }, route, config);

@@ -1,7 +1,7 @@
 //! Addresses of interfaces: `ip addr add`, `del` and `flush`, with the routes that follow from them.
 
 use super::{
-    Change, Config, ConfigError,
+    Change, Config, ConfigError, StaleRoutes,
     interface::{Interface, InterfaceAddress, Scope},
 };
 use crate::interface::{InterfaceId, InterfaceName};
@@ -30,7 +30,7 @@ impl NewAddress {
     }
 }
 
-const CHANGED: Change = Change { interfaces: true, routes: true, ..Change::NONE };
+const CHANGED: Change = Change { interfaces: true, routes: StaleRoutes::All, ..Change::NONE };
 
 impl Config {
     /// Gives an address to an interface. The first one of a network brings a route to that network (once the

@@ -1,6 +1,6 @@
 //! Interfaces: what they are, and how they are set (`ip link set`).
 
-use super::{Change, Config, ConfigError, PortInfo};
+use super::{Change, Config, ConfigError, PortInfo, StaleRoutes};
 use crate::interface::{InterfaceId, InterfaceName, PortId};
 use alloc::{string::String, vec::Vec};
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
@@ -203,7 +203,7 @@ impl Config {
             } else {
                 self.remove_routes_of(id)
             }
-            change.routes = true;
+            change.routes = StaleRoutes::All;
         }
         Ok(change)
     }

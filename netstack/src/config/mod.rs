@@ -17,9 +17,9 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 use interface::Interface;
-use route::{Route, StaticNeighbor};
+use route::{Routes, StaticNeighbor};
 use rules::Tables;
-use smoltcp::wire::EthernetAddress;
+use smoltcp::wire::{EthernetAddress, Ipv4Cidr};
 use sysctl::Sysctl;
 
 /// The whole configuration. Two equal configurations make routers that behave alike.
@@ -30,7 +30,7 @@ pub struct Config {
     /// All interfaces; an [`InterfaceId`] is a place in this list. `lo` comes first.
     pub interfaces: Vec<Interface>,
     /// All routes, those that follow from addresses (`proto kernel`) included, sorted as `ip route` prints them.
-    pub routes: Vec<Route>,
+    pub routes: Routes,
     /// Neighbours that never change (`nud permanent`).
     pub neighbors: Vec<StaticNeighbor>,
     /// The values of `sysctl` that belong to no single interface.
@@ -63,7 +63,7 @@ pub struct Change {
     /// Interfaces, their addresses or their state.
     pub interfaces: bool,
     /// Routes.
-    pub routes: bool,
+    pub routes: StaleRoutes,
     /// Static neighbours.
     pub neighbors: bool,
     /// Rules or policies of any table.
@@ -72,12 +72,25 @@ pub struct Change {
     pub sysctl: bool,
 }
 
+/// Which routes a change concerns.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum StaleRoutes {
+    /// None of them.
+    #[default]
+    None,
+    /// Those to exactly this network.
+    To(Ipv4Cidr),
+    /// Any.
+    All,
+}
+
 impl Change {
     /// Nothing became stale.
     pub const NONE: Self =
-        Self { interfaces: false, routes: false, neighbors: false, rules: false, sysctl: false };
+        Self { interfaces: false, routes: StaleRoutes::None, neighbors: false, rules: false, sysctl: false };
     /// Everything may have become stale.
-    pub const ALL: Self = Self { interfaces: true, routes: true, neighbors: true, rules: true, sysctl: true };
+    pub const ALL: Self =
+        Self { interfaces: true, routes: StaleRoutes::All, neighbors: true, rules: true, sysctl: true };
 }
 
 /// Why a change was refused: one line in Linux's wording, without a final full stop.
@@ -108,7 +121,7 @@ impl Config {
         Self {
             hostname: String::from("rutter"),
             interfaces,
-            routes: Vec::new(),
+            routes: Routes::default(),
             neighbors: Vec::new(),
             sysctl: Sysctl::default(),
             tables: Tables::default(),
@@ -147,7 +160,7 @@ pub(crate) mod tests {
     use super::*;
     use interface::{LinkChange, Scope};
     use route::{RouteKind, RouteProtocol};
-    use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
+    use smoltcp::wire::Ipv4Address;
 
     /// Two cards, both up.
     pub fn config() -> Config {

@@ -1,13 +1,16 @@
 //! Routes: `ip route add`, `replace`, `del` and `flush`, with the checks of Linux's fib_semantics.
 
-use super::{Change, Config, ConfigError, interface::Scope};
+mod list;
+
+use super::{Change, Config, ConfigError, StaleRoutes, interface::Scope};
 use crate::interface::InterfaceId;
+pub use list::Routes;
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 
-/// The most routes.
-pub const ROUTES_MAX: usize = 65_536;
-
-const CHANGED: Change = Change { routes: true, ..Change::NONE };
+/// What a change of the routes to one network makes stale.
+fn changed(destination: Ipv4Cidr) -> Change {
+    Change { routes: StaleRoutes::To(destination), ..Change::NONE }
+}
 
 /// A route of the main table.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -225,32 +228,29 @@ impl Config {
             return Err(ConfigError::new("Error: Invalid prefix for given prefix length."));
         }
         let route = self.check_route(new)?;
-        let wanted = route.key();
-        let first = self.routes.partition_point(|route| route.key() < wanted);
-        let end = self.routes.partition_point(|route| route.key() <= wanted);
-        let same = self.routes[first..end].iter().position(|other| *other == route);
+        let mut present = self.routes.to(new.destination).filter(|other| other.metric == new.metric);
+        let first_is_equal = present.next().map(|first| *first == route);
+        let later_is_equal = present.any(|other| *other == route);
+        drop(present);
         let exists = || Err(ConfigError::new("RTNETLINK answers: File exists"));
-        if first == end && mode == RouteMode::Change {
-            return Err(ConfigError::new("RTNETLINK answers: No such file or directory"));
+        match (first_is_equal, mode) {
+            (None, RouteMode::Change) => {
+                return Err(ConfigError::new("RTNETLINK answers: No such file or directory"));
+            }
+            (Some(true), RouteMode::Replace | RouteMode::Change) => return Ok(Change::NONE),
+            (Some(_), RouteMode::Add) | (Some(true), _) => return exists(),
+            _ if later_is_equal => return exists(),
+            (Some(false), RouteMode::Replace | RouteMode::Change) => {
+                self.routes.replace_first(route);
+                return Ok(changed(new.destination));
+            }
+            _ => {}
         }
-        if first < end && matches!(mode, RouteMode::Replace | RouteMode::Change) {
-            return match same {
-                Some(0) => Ok(Change::NONE),
-                Some(_) => exists(),
-                None => {
-                    self.routes[first] = route;
-                    Ok(CHANGED)
-                }
-            };
-        }
-        if same.is_some() || (first < end && mode == RouteMode::Add) {
-            return exists();
-        }
-        if self.routes.len() >= ROUTES_MAX {
+        if self.routes.is_full() {
             return Err(ConfigError::new("RTNETLINK answers: No buffer space available"));
         }
-        self.routes.insert(if mode == RouteMode::Prepend { first } else { end }, route);
-        Ok(CHANGED)
+        self.routes.insert(route, mode == RouteMode::Prepend);
+        Ok(changed(new.destination))
     }
 
     /// Takes the first route away that leads to `destination` and fits `selector`.
@@ -262,20 +262,16 @@ impl Config {
         destination: Ipv4Cidr,
         selector: &RouteSelector,
     ) -> Result<Change, ConfigError> {
-        let first = self.routes.partition_point(|route| route.key() < key(destination, 0));
-        let place = self
-            .routes_to(destination)
-            .iter()
-            .position(|route| selector.matches(route))
-            .ok_or_else(|| ConfigError::new("RTNETLINK answers: No such process"))?;
-        self.routes.remove(first + place);
-        Ok(CHANGED)
+        match self.routes.remove_first(destination, |route| selector.matches(route)) {
+            Some(_) => Ok(changed(destination)),
+            None => Err(ConfigError::new("RTNETLINK answers: No such process")),
+        }
     }
 
     /// Takes all routes away that `wanted` names.
     pub fn flush_routes(&mut self, wanted: impl Fn(&Route) -> bool) -> Change {
         self.routes.retain(|route| !wanted(route));
-        CHANGED
+        Change { routes: StaleRoutes::All, ..Change::NONE }
     }
 
     /// Whether a route leads anywhere now, apart from those that are there already.
@@ -355,19 +351,12 @@ impl Config {
     fn link_of(&self, address: Ipv4Address, through: Option<InterfaceId>) -> Option<InterfaceId> {
         (0..=32).rev().find_map(|prefix_len| {
             let network = Ipv4Cidr::new(address, prefix_len).network();
-            self.routes_to(network)
-                .iter()
+            self.routes
+                .to(network)
                 .filter(|route| route.scope != Scope::Global)
                 .filter_map(Route::interface)
                 .find(|&interface| through.is_none_or(|wanted| wanted == interface))
         })
-    }
-
-    /// All routes for exactly this network.
-    fn routes_to(&self, destination: Ipv4Cidr) -> &[Route] {
-        let first = self.routes.partition_point(|route| route.key() < key(destination, 0));
-        let end = self.routes.partition_point(|route| route.key() <= key(destination, u32::MAX));
-        &self.routes[first..end]
     }
 
     /// The routes that follow from the addresses of an interface that has come up.
@@ -383,15 +372,14 @@ impl Config {
     /// The route to the network of an address (`proto kernel`), where it makes sense to have one.
     pub(super) fn add_kernel_route(&mut self, id: InterfaceId, address: Ipv4Cidr) {
         let Some(route) = kernel_route(id, address) else { return };
-        if !self.routes.contains(&route) {
-            let place = self.routes.partition_point(|other| other.key() <= route.key());
-            self.routes.insert(place, route);
+        if !self.routes.to(route.destination).any(|other| *other == route) {
+            self.routes.insert(route, false);
         }
     }
 
     pub(super) fn remove_kernel_route(&mut self, id: InterfaceId, address: Ipv4Cidr) {
         if let Some(route) = kernel_route(id, address) {
-            self.routes.retain(|other| *other != route);
+            self.routes.remove_first(route.destination, |other| *other == route);
         }
     }
 

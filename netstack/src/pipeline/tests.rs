@@ -41,12 +41,12 @@ impl Gateway {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
         let ports = [1, 11].map(|host| PortInfo::new(mac(host), 1500));
         let mut random = random();
-        let limits = Limits { flows: 64, neighbors: 16 };
+        let limits = Limits { flows: 64, neighbors: 16, ..Limits::default() };
         let mut router = Router::new(&ports, &limits, &mut random);
         let configured = router.edit(|config| {
             address(config, LAN, Ipv4Address::new(192, 168, 1, 1));
             address(config, WAN, OUTER);
-            config.routes.push(route(Ipv4Cidr::new(Ipv4Address::UNSPECIFIED, 0), WAN, Some(10)));
+            config.routes.extend([route(Ipv4Cidr::new(Ipv4Address::UNSPECIFIED, 0), WAN, Some(10))]);
             config.neighbors.push(neighbor(LAN, INNER, 2));
             config.neighbors.push(neighbor(WAN, Ipv4Address::new(203, 0, 113, 10), 12));
             change(config);
@@ -109,7 +109,7 @@ fn address(config: &mut Config, id: InterfaceId, address: Ipv4Address) {
         secondary: false,
         label: None,
     });
-    config.routes.push(route(Ipv4Cidr::new(address, 24).network(), id, None));
+    config.routes.extend([route(Ipv4Cidr::new(address, 24).network(), id, None)]);
 }
 
 fn route(destination: Ipv4Cidr, interface: InterfaceId, gateway: Option<u8>) -> Route {

@@ -1,7 +1,8 @@
 //! The forwarding table: one lookup says what an address is to this router. Read RFC 1812 5.2.4.3 first.
 //!
-//! It is built from the configuration and never changed: another configuration makes another table. It merges
-//! what Linux keeps in two (`ip route show table local`, then `main`): own and broadcast addresses come first.
+//! It follows from the configuration alone, network by network: a route that changes changes the answers for its own
+//! network and no more. It merges what Linux keeps in two (`ip route show table local`, then `main`): own and
+//! broadcast addresses come first.
 
 use super::lpm::Lpm;
 use crate::{
@@ -74,16 +75,64 @@ struct Entry {
 #[derive(Default)]
 pub struct Fib {
     prefixes: Lpm,
+    /// What prefixes lead to: a million routes share a handful.
     entries: Vec<Entry>,
+    /// Where each entry is.
+    known: BTreeMap<Entry, u32>,
 }
 
 impl Fib {
+    /// Bytes that a route takes among many, about, with its place in the configuration.
+    pub const BYTES_PER_ROUTE: usize = 64;
+
+    /// Entries that no prefix leads to any more are kept until there are more than this, and as many again as there are routes.
+    const SPARE_ENTRIES: usize = 1024;
+
     /// The table of a configuration.
     pub fn build(config: &Config) -> Self {
-        let mut builder = Builder { fib: Self::default(), known: BTreeMap::new() };
-        builder.add_routes(config);
-        builder.add_addresses(config);
-        builder.fib
+        let mut fib = Self::default();
+        // Equal networks follow one another.
+        let mut last = None;
+        for network in config.routes.iter().map(|route| route.destination) {
+            if last.replace(network) != Some(network) {
+                fib.update(config, network);
+            }
+        }
+        for network in local_networks(config) {
+            fib.update(config, network);
+        }
+        fib
+    }
+
+    /// Takes over what the configuration says now about routes to exactly this network.
+    pub fn update(&mut self, config: &Config, network: Ipv4Cidr) {
+        if let Some(entry) = entry_for(network, config) {
+            if self.entries.len() > Self::SPARE_ENTRIES + 2 * config.routes.len() {
+                *self = Self::build(config);
+            }
+            let value = self.value_of(entry);
+            return self.prefixes.insert(network, value);
+        }
+        let shorter = (0..network.prefix_len()).rev();
+        let heir = shorter.into_iter().find_map(|length| {
+            let covering = Ipv4Cidr::new(network.address(), length).network();
+            Some((length, entry_for(covering, config)?))
+        });
+        let heir = heir.map(|(length, entry)| (length, self.value_of(entry)));
+        self.prefixes.remove(network, heir);
+    }
+
+    /// Bytes of memory that it owns, about.
+    pub fn bytes(&self) -> usize {
+        self.prefixes.bytes() + self.entries.capacity() * size_of::<Entry>()
+    }
+
+    fn value_of(&mut self, entry: Entry) -> u32 {
+        let entries = &mut self.entries;
+        *self.known.entry(entry).or_insert_with(|| {
+            entries.push(entry);
+            entries.len() as u32 - 1
+        })
     }
 
     /// What `address` is, as a destination.
@@ -152,79 +201,63 @@ fn reach(scope: Scope) -> u8 {
     }
 }
 
-struct Builder {
-    fib: Fib,
-    /// Entries that are there already: a million routes share a handful.
-    known: BTreeMap<Entry, u32>,
+/// What the configuration says about exactly this network.
+fn entry_for(network: Ipv4Cidr, config: &Config) -> Option<Entry> {
+    local_entry(network, config).or_else(|| {
+        let loopback = &config.interface(InterfaceId::LOOPBACK).addresses;
+        // The local table comes first whole: no route is more specific than 127/8.
+        if loopback.iter().any(|address| address.cidr.contains_subnet(&network)) {
+            return None;
+        }
+        let usable = config.routes.to(network).filter(|route| match route.kind {
+            RouteKind::Unicast { interface, .. } => config.interface(interface).up,
+            _ => true,
+        });
+        // Of several routes the lowest metric wins, and among equals the first: they are sorted so.
+        usable.map(|route| entry_of(route, config)).next()
+    })
 }
 
-impl Builder {
-    fn put(&mut self, prefix: Ipv4Cidr, entry: Entry) {
-        let entries = &mut self.fib.entries;
-        let index = *self.known.entry(entry).or_insert_with(|| {
-            entries.push(entry);
-            entries.len() as u32 - 1
-        });
-        self.fib.prefixes.insert(prefix, index);
-    }
+/// Every network of the local table.
+fn local_networks(config: &Config) -> impl Iterator<Item = Ipv4Cidr> {
+    let addresses = config.interfaces().flat_map(|(_, interface)| &interface.addresses);
+    addresses.flat_map(|address| {
+        let hosts = [Some(address.cidr.address()), address.broadcast, address.cidr.broadcast()];
+        let hosts = hosts.into_iter().flatten().map(|host| Ipv4Cidr::new(host, 32));
+        hosts.chain([address.cidr.network()])
+    })
+}
 
-    /// The main table. Of several routes for one network the lowest metric wins, and among equals the first.
-    fn add_routes(&mut self, config: &Config) {
-        let loopback = &config.interface(InterfaceId::LOOPBACK).addresses;
-        let mut best: BTreeMap<(Ipv4Address, u8), &Route> = BTreeMap::new();
-        for route in &config.routes {
-            let usable = match route.kind {
-                RouteKind::Unicast { interface, .. } => config.interface(interface).up,
-                _ => true,
+/// The local table, as Linux's `fib_add_ifaddr` makes it of every address. Own addresses come before broadcast ones, and
+/// of equal ones the last.
+fn local_entry(network: Ipv4Cidr, config: &Config) -> Option<Entry> {
+    let host = (network.prefix_len() == 32).then(|| network.address());
+    let mut found = None;
+    for (id, interface) in config.interfaces() {
+        let whole = interface.kind == InterfaceKind::Loopback && interface.up;
+        for address in &interface.addresses {
+            let own = Some(address.cidr.address()) == host
+                || (whole && !address.secondary && address.cidr.network() == network);
+            let computed = match address.cidr.prefix_len() {
+                0..=30 if !address.secondary => address.cidr.broadcast(),
+                _ => None,
             };
-            let network = route.destination.network();
-            // The local table comes first whole: no route is more specific than 127/8.
-            let hidden = loopback.iter().any(|address| address.cidr.contains_subnet(&network));
-            if !usable || hidden {
-                continue;
+            let broadcast = interface.up && host.is_some() && (address.broadcast == host || computed == host);
+            let source = Some(address.cidr.address());
+            if own {
+                found = Some(Entry { destination: Destination::Local { interface: id }, source });
+            } else if broadcast && !found.is_some_and(Entry::is_local) {
+                let destination = Destination::Broadcast { interface: Some(id) };
+                found = Some(Entry { destination, source });
             }
-            best.entry((network.address(), network.prefix_len()))
-                .and_modify(|held| {
-                    if route.metric < held.metric {
-                        *held = route;
-                    }
-                })
-                .or_insert(route);
-        }
-        for ((network, length), route) in best {
-            self.put(Ipv4Cidr::new(network, length), entry_of(route, config));
         }
     }
+    found
+}
 
-    /// The local table, over the main one: as Linux's `fib_add_ifaddr` makes it of every address.
-    fn add_addresses(&mut self, config: &Config) {
-        for (id, interface) in config.interfaces() {
-            if !interface.up {
-                continue;
-            }
-            for address in &interface.addresses {
-                let computed = match address.cidr.prefix_len() {
-                    0..=30 if !address.secondary => address.cidr.broadcast(),
-                    _ => None,
-                };
-                for broadcast in [address.broadcast, computed].into_iter().flatten() {
-                    let destination = Destination::Broadcast { interface: Some(id) };
-                    let source = Some(address.cidr.address());
-                    self.put(Ipv4Cidr::new(broadcast, 32), Entry { destination, source });
-                }
-            }
-        }
-        for (id, interface) in config.interfaces() {
-            let destination = Destination::Local { interface: id };
-            for address in &interface.addresses {
-                let source = Some(address.cidr.address());
-                let entry = Entry { destination, source };
-                self.put(Ipv4Cidr::new(address.cidr.address(), 32), entry);
-                if interface.kind == InterfaceKind::Loopback && interface.up && !address.secondary {
-                    self.put(address.cidr.network(), entry);
-                }
-            }
-        }
+impl Entry {
+    fn is_local(self) -> bool {
+        matches!(self.destination, Destination::Local { .. })
     }
 }
 
@@ -250,10 +283,15 @@ fn entry_of(route: &Route, config: &Config) -> Entry {
 mod tests {
     use super::*;
     use crate::{
-        config::{PortInfo, interface::InterfaceAddress, route::RouteProtocol},
-        test_support::interface_address,
+        config::{
+            Change, PortInfo, StaleRoutes,
+            interface::InterfaceAddress,
+            route::{NewRoute, RouteAction, RouteMode, RouteProtocol, RouteSelector},
+            tests::cidr,
+        },
+        test_support::{interface_address, property},
     };
-    use alloc::vec;
+    use proptest::prelude::*;
     use smoltcp::wire::EthernetAddress;
 
     const ETH0: InterfaceId = InterfaceId(1);
@@ -280,11 +318,11 @@ mod tests {
         let mut config = Config::new(&[port, port]);
         config.interfaces[1].addresses.push(interface_address("192.168.1.1/24"));
         config.interfaces[2].addresses.push(interface_address("10.0.2.15/24"));
-        config.routes = vec![
+        config.routes.extend([
             via("0.0.0.0/0", ETH1, Some("10.0.2.2")),
             via("10.0.2.0/24", ETH1, None),
             via("192.168.1.0/24", ETH0, None),
-        ];
+        ]);
         config.interfaces[1].up = true;
         config.interfaces[2].up = true;
         config
@@ -334,7 +372,8 @@ mod tests {
     fn a_point_to_point_network_has_no_broadcast_address() {
         let mut config = gateway();
         config.interfaces[1].addresses[0] = interface_address("192.168.1.0/31");
-        config.routes[2] = via("192.168.1.0/31", ETH0, None);
+        config.routes.extend([via("192.168.1.0/31", ETH0, None)]);
+        config.routes.retain(|route| route.destination != cidr("192.168.1.0/24"));
         assert_eq!(lookup(&config, "192.168.1.0"), Destination::Local { interface: ETH0 });
         assert_eq!(next_hop(&config, "192.168.1.1").interface, ETH0);
     }
@@ -360,9 +399,9 @@ mod tests {
     #[test]
     fn of_equal_prefixes_the_lowest_metric_wins() {
         let mut config = gateway();
-        config.routes.push(Route { metric: 5, ..via("203.0.113.0/24", ETH0, Some("192.168.1.9")) });
-        config.routes.push(Route { metric: 3, ..via("203.0.113.0/24", ETH1, Some("10.0.2.9")) });
-        config.routes.push(Route { metric: 3, ..via("203.0.113.0/24", ETH0, Some("192.168.1.8")) });
+        config.routes.extend([Route { metric: 5, ..via("203.0.113.0/24", ETH0, Some("192.168.1.9")) }]);
+        config.routes.extend([Route { metric: 3, ..via("203.0.113.0/24", ETH1, Some("10.0.2.9")) }]);
+        config.routes.extend([Route { metric: 3, ..via("203.0.113.0/24", ETH0, Some("192.168.1.8")) }]);
         assert_eq!(next_hop(&config, "203.0.113.1").gateway, Some(ip("10.0.2.9")));
         config.interfaces[2].up = false;
         assert_eq!(next_hop(&config, "203.0.113.1").gateway, Some(ip("192.168.1.8")));
@@ -376,7 +415,7 @@ mod tests {
             (RouteKind::Prohibit, Destination::Prohibit),
         ] {
             let mut config = gateway();
-            config.routes.push(Route { kind, ..via("203.0.113.0/24", ETH0, None) });
+            config.routes.extend([Route { kind, ..via("203.0.113.0/24", ETH0, None) }]);
             assert_eq!(lookup(&config, "203.0.113.1"), expected);
         }
     }
@@ -384,8 +423,8 @@ mod tests {
     #[test]
     fn no_route_hides_an_own_address() {
         let mut config = gateway();
-        config.routes.push(via("192.168.1.1/32", ETH1, Some("10.0.2.9")));
-        config.routes.push(via("127.1.0.0/16", ETH1, Some("10.0.2.9")));
+        config.routes.extend([via("192.168.1.1/32", ETH1, Some("10.0.2.9"))]);
+        config.routes.extend([via("127.1.0.0/16", ETH1, Some("10.0.2.9"))]);
         assert_eq!(lookup(&config, "192.168.1.1"), Destination::Local { interface: ETH0 });
         assert_eq!(lookup(&config, "127.1.0.1"), Destination::Local { interface: InterfaceId::LOOPBACK });
     }
@@ -397,10 +436,11 @@ mod tests {
         config.interfaces[2]
             .addresses
             .push(InterfaceAddress { scope: Scope::Link, ..interface_address("169.254.1.1/16") });
-        config.routes.push(via("203.0.113.0/24", ETH1, Some("10.0.3.1")));
-        config
-            .routes
-            .push(Route { source: Some(ip("192.168.1.1")), ..via("203.0.114.0/24", ETH1, Some("10.0.2.2")) });
+        config.routes.extend([via("203.0.113.0/24", ETH1, Some("10.0.3.1"))]);
+        config.routes.extend([Route {
+            source: Some(ip("192.168.1.1")),
+            ..via("203.0.114.0/24", ETH1, Some("10.0.2.2"))
+        }]);
         let fib = Fib::build(&config);
         for (destination, source) in [
             ("198.51.100.7", Some("10.0.2.15")),  // in the network of the gateway
@@ -437,7 +477,59 @@ mod tests {
             assert_eq!(answers, [off, strict, loose], "{source}");
         }
         let mut closed = gateway();
-        closed.routes.remove(0);
+        closed.routes.retain(|route| route.destination.prefix_len() > 0);
         assert!(!Fib::build(&closed).reverse_path(ip("198.51.100.7"), ETH1, Loose), "no way back");
+    }
+
+    #[test]
+    fn what_no_route_names_any_more_is_forgotten_in_the_end() {
+        let mut config = gateway();
+        let mut fib = Fib::build(&config);
+        for number in 0..4 * Fib::SPARE_ENTRIES as u32 {
+            let gateway = Ipv4Address::from_bits(ip("10.0.2.0").to_bits() + number);
+            let kind = RouteKind::Unicast { interface: ETH1, gateway: Some(gateway), onlink: true };
+            config.routes.retain(|route| route.destination != cidr("203.0.113.0/24"));
+            config.routes.extend([Route { kind, ..via("203.0.113.0/24", ETH1, None) }]);
+            fib.update(&config, cidr("203.0.113.0/24"));
+            assert_eq!(fib.lookup(ip("203.0.113.1")), Fib::build(&config).lookup(ip("203.0.113.1")));
+        }
+        assert!(fib.entries.len() < 2 * Fib::SPARE_ENTRIES);
+    }
+
+    proptest! {
+        #![proptest_config(property())]
+
+        /// Networks that contain each other and the router's own, by two gateways, are added and deleted.
+        #[test]
+        fn changes_one_by_one_lead_to_the_table_of_the_whole(
+            steps in prop::collection::vec((0..6u8, 8..=32u8, 0..3u32, any::<[bool; 3]>()), 1..60),
+        ) {
+            let mut config = gateway();
+            let mut fib = Fib::build(&config);
+            let bases = ["10.0.2.15", "10.0.2.255", "192.168.1.77", "127.1.0.1", "203.0.113.9", "203.0.113.77"];
+            for (base, length, metric, [delete, first_gateway, blackhole]) in steps {
+                let destination = Ipv4Cidr::new(ip(bases[usize::from(base)]), length).network();
+                let gateway = if first_gateway { "10.0.2.2" } else { "192.168.1.2" };
+                let unicast = RouteAction::Unicast { interface: None, gateway: Some(ip(gateway)), onlink: false };
+                let action = if blackhole { RouteAction::Blackhole } else { unicast };
+                let (scope, protocol) = (None, RouteProtocol::Boot);
+                let new = NewRoute { destination, action, metric, source: None, scope, protocol };
+                let change = match delete {
+                    true => config.delete_route(destination, &RouteSelector::default()),
+                    false => config.add_route(&new, RouteMode::Replace),
+                };
+                if let Ok(Change { routes: StaleRoutes::To(network), .. }) = change {
+                    fib.update(&config, network);
+                }
+            }
+            let whole = Fib::build(&config);
+            for address in bases.map(ip) {
+                for bits in 0..32 {
+                    let near = Ipv4Address::from_bits(address.to_bits() ^ 1 << bits);
+                    prop_assert_eq!(fib.lookup(near), whole.lookup(near), "{}", near);
+                    prop_assert_eq!(fib.source_for(near), whole.source_for(near), "{}", near);
+                }
+            }
+        }
     }
 }

@@ -14,7 +14,7 @@ use smoltcp::time::Duration;
 use traffic::Traffic;
 
 /// Small tables, so that a few hundred bytes fill them.
-const LIMITS: Limits = Limits { flows: 64, neighbors: 32 };
+const LIMITS: Limits = Limits { flows: 64, neighbors: 32, routes: 4096 };
 /// Frames, or other things that happen, in one run.
 const EVENTS: usize = 96;
 /// Bytes that a console may print for each byte typed: a listing of all there can be by then.

@@ -17,7 +17,7 @@ use crate::{
     },
     router::Router,
 };
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 use smoltcp::wire::Ipv4Cidr;
 
 /// Routes that are written in one go.
@@ -300,11 +300,10 @@ struct Listing {
 impl Job for Listing {
     fn step(&mut self, session: &mut Session<'_, '_>, out: &mut String) -> Progress {
         let config = session.router.config();
-        let chunk = config.routes.get(self.next..).unwrap_or_default();
-        let chunk = &chunk[..chunk.len().min(CHUNK)];
+        let chunk: Vec<&Route> = config.routes.iter().skip(self.next).take(CHUNK).collect();
         self.next += chunk.len();
         if matches!(self.printer.options().family, Family::Any | Family::Inet) {
-            for route in chunk.iter().filter(|route| self.selection.means(route)) {
+            for &route in chunk.iter().filter(|route| self.selection.means(route)) {
                 entry(&mut self.printer, route, &self.selection.selector, session.router);
             }
         }
