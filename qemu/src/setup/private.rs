@@ -2,7 +2,8 @@
 //! `qemu-utils` from backports beside a `qemu-system-x86` that is older). Debian's packages are unpacked, not
 //! installed: QEMU finds its firmware relative to its program, and is told where the libraries lie.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -19,8 +20,13 @@ fn folder() -> PathBuf {
 pub fn find(program: &str) -> Option<Qemu> {
     let folder = folder();
     let program = folder.join("usr/bin").join(program);
-    let libraries = folder.join("usr/lib/x86_64-linux-gnu");
-    program.is_file().then_some(Qemu { program, libraries: Some(libraries) })
+    program.is_file().then(|| Qemu { program, libraries: Some(libraries(&folder)) })
+}
+
+/// Where packages unpacked to `folder` have their libraries: some still use `/lib`, which is `/usr/lib` on a system.
+fn libraries(folder: &Path) -> OsString {
+    let places = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"].map(|place| folder.join(place));
+    std::env::join_paths(places).unwrap_or_default()
 }
 
 /// Unpacks `package`, and what it needs that the system does not have.

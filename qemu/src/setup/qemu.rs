@@ -1,5 +1,6 @@
 //! QEMU itself: found, judged by its version, installed where it is missing.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -18,8 +19,8 @@ const PACKAGE: &str = "qemu-system-x86";
 #[derive(Clone, Debug)]
 pub struct Qemu {
     pub program: PathBuf,
-    /// Where a private copy keeps the shared libraries that the system lacks.
-    pub libraries: Option<PathBuf>,
+    /// Where a private copy keeps the shared libraries that the system lacks, as `LD_LIBRARY_PATH` wants it.
+    pub libraries: Option<OsString>,
 }
 
 impl Qemu {
