@@ -2,7 +2,7 @@
 
 use crate::{
     config::interface::Scope,
-    headers::{ETHERNET_HEADER, Headers, protocol},
+    headers::{Headers, protocol},
     host::{Delivery, Host},
     interface::InterfaceId,
     outcome::{DropReason, Outcome},
@@ -14,7 +14,7 @@ use crate::{
         filter::{FlowState, FlowView, Trail},
         fragment,
         icmp::{self, IcmpError},
-        log,
+        log, segment,
         tcp::TcpState,
         track::{refreshes, timeout, tuple_of},
         translate,
@@ -63,7 +63,7 @@ impl Router {
         &mut self,
         cx: &mut Context<'_>,
         origin: Origin,
-        packet: Packet,
+        mut packet: Packet,
         headers: &Headers,
         found: Found,
     ) -> Outcome {
@@ -92,7 +92,14 @@ impl Router {
             Err(refusal) => {
                 if refusal.answer != Answer::Nothing {
                     let seen = self.view(&decision.flow, FlowState::Established);
-                    self.answer(cx, origin, &packet, headers, refusal.answer, seen.map(FlowView::of_answer));
+                    self.answer(
+                        cx,
+                        origin,
+                        &mut packet,
+                        headers,
+                        refusal.answer,
+                        seen.map(FlowView::of_answer),
+                    );
                 }
                 self.discard(cx, packet, refusal.reason)
             }
@@ -172,20 +179,37 @@ impl Router {
         hop: NextHop,
         address: Ipv4Address,
     ) -> Outcome {
-        if headers.total_length <= hop.mtu {
+        if headers.wire_length <= hop.mtu {
             let (outcome, known) = self.send(cx, hop.interface, address, packet);
             if let (Some(neighbor), Some(ingress)) = (known, origin.ingress) {
                 self.keep_shortcut(decision, ingress, hop, neighbor);
             }
             return outcome;
         }
+        // Linux, too, first makes the segments that the sender asked for, and then the fragments of each.
+        self.finish(cx, packet, |router, cx, packet| router.fragment(cx, packet, hop, address))
+    }
+
+    /// Sends a packet that is too long for its way in fragments.
+    fn fragment(
+        &mut self,
+        cx: &mut Context<'_>,
+        packet: Packet,
+        hop: NextHop,
+        address: Ipv4Address,
+    ) -> Outcome {
+        let headers = match Headers::of(&packet) {
+            Ok(headers) if headers.total_length > hop.mtu => headers,
+            Ok(_) => return self.send(cx, hop.interface, address, packet).0,
+            Err(reason) => return self.discard(cx, packet, reason),
+        };
         let mut outcome = Outcome::Dropped(DropReason::NoBuffer);
-        for piece in fragment::pieces(packet.bytes(), headers, hop.mtu) {
+        for piece in fragment::pieces(packet.bytes(), &headers, hop.mtu) {
             let Some(mut fragment) = cx.exchange.allocate() else {
                 self.drops.count(DropReason::NoBuffer);
                 break;
             };
-            if piece.write(packet.bytes(), headers, &mut fragment) {
+            if piece.write(&packet, &headers, &mut fragment) {
                 (outcome, _) = self.send(cx, hop.interface, address, fragment);
             } else {
                 self.drops.count(DropReason::NoBuffer);
@@ -197,12 +221,16 @@ impl Router {
     }
 
     /// Hands a packet to the router's own sockets, and answers for them where nobody listens.
-    fn deliver(&mut self, cx: &mut Context<'_>, packet: Packet) -> Outcome {
-        let headers = match Headers::parse(packet.bytes(), ETHERNET_HEADER) {
+    fn deliver(&mut self, cx: &mut Context<'_>, mut packet: Packet) -> Outcome {
+        let headers = match Headers::of(&packet) {
             Ok(headers) => headers,
             Err(reason) => return self.discard(cx, packet, reason),
         };
-        let (reason, answer) = match self.host.deliver(cx.exchange, packet.bytes(), &headers, cx.now) {
+        if headers.protocol == protocol::UDP && headers.wire_length < headers.total_length {
+            // Each segment is a datagram of its own.
+            return self.finish(cx, packet, |router, cx, packet| router.deliver(cx, packet));
+        }
+        let (reason, answer) = match self.host.deliver(cx.exchange, &packet, &headers, cx.now) {
             Delivery::Accepted => {
                 cx.exchange.recycle(packet);
                 return Outcome::Delivered;
@@ -215,7 +243,7 @@ impl Router {
             }
             Delivery::Error(error) => {
                 let group = self.is_broadcast(headers.destination);
-                let made = self.icmp_error(cx, packet.bytes(), &headers, error, group, headers.source);
+                let made = self.icmp_error(cx, &mut packet, &headers, error, group, headers.source);
                 (DropReason::NoListener, made)
             }
             Delivery::Reset => (DropReason::NoListener, icmp::reset(cx.exchange, &headers, false)),
@@ -333,29 +361,6 @@ impl Router {
         }
     }
 
-    /// Puts the Ethernet header on and hands the frame to the driver.
-    #[inline]
-    pub(crate) fn transmit(
-        &mut self,
-        cx: &mut Context<'_>,
-        egress: InterfaceId,
-        to: EthernetAddress,
-        mut packet: Packet,
-    ) -> Outcome {
-        let interface = self.config.interface(egress);
-        let (true, Some(port)) = (interface.up, interface.port()) else {
-            return self.discard(cx, packet, DropReason::InterfaceDown);
-        };
-        let frame = packet.bytes_mut();
-        frame[0..6].copy_from_slice(&to.0);
-        frame[6..12].copy_from_slice(&interface.mac.0);
-        let counters = &mut self.counters[usize::from(egress.0)];
-        counters.transmitted_packets += 1;
-        counters.transmitted_bytes += packet.len() as u64;
-        cx.exchange.transmit(port, packet);
-        Outcome::Forwarded(port)
-    }
-
     /// Ends a packet and counts why.
     pub(crate) fn discard(&mut self, cx: &mut Context<'_>, packet: Packet, reason: DropReason) -> Outcome {
         self.drops.count(reason);
@@ -368,7 +373,7 @@ impl Router {
         &mut self,
         cx: &mut Context<'_>,
         origin: Origin,
-        packet: &Packet,
+        packet: &mut Packet,
         headers: &Headers,
         answer: Answer,
         answers: Option<FlowView>,
@@ -380,7 +385,7 @@ impl Router {
             Answer::TcpReset => icmp::reset(cx.exchange, headers, origin.link_broadcast),
             Answer::Icmp(error) => {
                 let group = origin.link_broadcast || self.is_broadcast(headers.destination);
-                self.icmp_error(cx, packet.bytes(), headers, error, group, headers.source)
+                self.icmp_error(cx, packet, headers, error, group, headers.source)
             }
         };
         if let Some(reply) = made {
@@ -393,12 +398,12 @@ impl Router {
     }
 
     /// An ICMP error about a packet, unless there must be none (requirement 8) or `receiver`, who will get it, has had
-    /// too many.
+    /// too many. The packet gets its checksum if that was missing: nobody else would complete it in the quote.
     #[allow(clippy::too_many_arguments)]
     fn icmp_error(
         &mut self,
         cx: &mut Context<'_>,
-        frame: &[u8],
+        packet: &mut Packet,
         headers: &Headers,
         error: IcmpError,
         group: bool,
@@ -413,7 +418,8 @@ impl Router {
         if !icmp::may_report(headers, group) || !self.icmp_errors.admit(error, receiver, limit, cx.now) {
             return None;
         }
-        self.icmp_errors.build(cx.exchange, frame, headers, error, source)
+        segment::complete_checksum(packet);
+        self.icmp_errors.build(cx.exchange, packet.bytes(), headers, error, source)
     }
 
     fn any_address(&self) -> Option<Ipv4Address> {
@@ -423,7 +429,7 @@ impl Router {
 
     /// Sends a packet that was made here.
     pub(crate) fn originate(&mut self, cx: &mut Context<'_>, origin: Origin, packet: Packet) -> Outcome {
-        match Headers::parse(packet.bytes(), ETHERNET_HEADER) {
+        match Headers::of(&packet) {
             Ok(headers) => {
                 let found = self.find(cx.now, &headers);
                 self.process(cx, origin, packet, &headers, found)
@@ -466,15 +472,15 @@ impl Router {
 
     /// A next hop did not answer: the sender of a packet that waited for it is told (requirement 5). The packet is
     /// already translated, so the error about it is translated back like one that came from outside.
-    fn unreachable(&mut self, cx: &mut Context<'_>, packet: Packet) {
-        if let Ok(headers) = Headers::parse(packet.bytes(), ETHERNET_HEADER) {
+    fn unreachable(&mut self, cx: &mut Context<'_>, mut packet: Packet) {
+        if let Ok(headers) = Headers::of(&packet) {
             let answers = tuple_of(&headers).map(Tuple::inverted);
             let flow = answers.and_then(|answers| self.connections.flows.find(&answers, Tick::at(cx.now)));
             let receiver = flow.map_or(headers.source, |(id, direction)| {
                 self.connections.flows.get(id).translated(direction).destination
             });
             let error = IcmpError::HostUnreachable;
-            if let Some(error) = self.icmp_error(cx, packet.bytes(), &headers, error, false, receiver) {
+            if let Some(error) = self.icmp_error(cx, &mut packet, &headers, error, false, receiver) {
                 self.originate(cx, Origin::HOST, error);
             }
         }

@@ -41,12 +41,11 @@ impl Exchange {
     /// Takes back a packet that nobody needs any more, each of its buffers by itself.
     #[inline]
     pub fn recycle(&mut self, mut packet: Packet) {
-        let mut rest = packet.take_next();
-        self.put_back(packet);
-        while let Some(mut buffer) = rest {
-            rest = buffer.take_next();
-            self.put_back(buffer);
+        while let Some(rest) = packet.take_next() {
+            self.put_back(packet);
+            packet = rest;
         }
+        self.put_back(packet);
     }
 
     #[inline]

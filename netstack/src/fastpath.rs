@@ -5,7 +5,8 @@
 
 use crate::{
     headers::{ETHERNET_HEADER, protocol, tcp_flag},
-    interface::PortId,
+    interface::{InterfaceId, PortId},
+    offload::{Offload, Partial, SegmentationKind},
     packet::Packet,
     pipeline::Found,
     router::{Link, Router},
@@ -37,7 +38,7 @@ impl Undecided {
 }
 
 impl Router {
-    /// Makes the frame what leaves, and gives the port that it leaves by.
+    /// Makes the frame what leaves, and gives the interface and the port that it leaves by.
     ///
     /// # Errors
     /// Where the slow path has to decide; the frame is then as it was.
@@ -47,7 +48,7 @@ impl Router {
         now: Instant,
         link: &Link,
         packet: &mut Packet,
-    ) -> Result<PortId, Undecided> {
+    ) -> Result<(InterfaceId, PortId), Undecided> {
         let length = packet.len();
         let Some(frame) = packet.bytes_mut().first_chunk_mut::<PLAIN>() else {
             return Err(Undecided::UNKNOWN);
@@ -83,6 +84,13 @@ impl Router {
             protocol::UDP => TRANSPORT + 6,
             _ => return Err(Undecided::UNKNOWN),
         };
+        let (partial, wire_length) = match packet.offload() {
+            Offload::Partial(partial) => match wire_length(packet.bytes(), number, total_length, partial) {
+                Some(length) => (true, length),
+                None => return Err(Undecided::UNKNOWN),
+            },
+            _ => (false, total_length),
+        };
         let tick = Tick::at(now);
         let found = self.connections.flows.find(&tuple, tick);
         let undecided = Undecided { found: Some(found) };
@@ -91,7 +99,7 @@ impl Router {
         let Some(shortcut) = &flow.shortcuts[direction as usize] else { return Err(undecided) };
         if shortcut.epoch != self.epoch
             || shortcut.ingress != link.interface
-            || total_length > shortcut.mtu
+            || wire_length > shortcut.mtu
             || (number == protocol::TCP && flow.tcp != TcpState::Established)
         {
             return Err(undecided);
@@ -109,6 +117,7 @@ impl Router {
         frame[TRANSPORT..TRANSPORT + 2].copy_from_slice(&to.source_port.to_be_bytes());
         frame[TRANSPORT + 2..TRANSPORT + 4].copy_from_slice(&to.destination_port.to_be_bytes());
         mend(frame, checksum_at, |old| match (number, old) {
+            _ if partial => shortcut.ip.without_ttl().apply_to_sum(old),
             (protocol::UDP, 0) => 0,
             (protocol::UDP, old) => checksum::udp(shortcut.transport.apply(old)),
             (_, old) => shortcut.transport.apply(old),
@@ -131,10 +140,7 @@ impl Router {
         let (egress, port) = (shortcut.egress, shortcut.port);
         packet.truncate(ETHERNET_HEADER + usize::from(total_length));
         self.statistics.fast += 1;
-        let counters = &mut self.counters[usize::from(egress.0)];
-        counters.transmitted_packets += 1;
-        counters.transmitted_bytes += packet.len() as u64;
-        Ok(port)
+        Ok((egress, port))
     }
 }
 
@@ -149,6 +155,24 @@ fn is_plain(frame: &[u8]) -> bool {
     use tcp_flag::{ACK, FIN, RST, SYN, URG};
     let Some(frame) = frame.first_chunk::<PLAIN_TCP>() else { return false };
     frame[TRANSPORT + 12] >> 4 >= 5 && frame[TRANSPORT + 13] & (SYN | FIN | RST | ACK | URG) == ACK
+}
+
+/// Length of the longest packet on the wire that a plain frame stands for; `None` where something else is left to a card
+/// than its own transport checksum and its own segmentation.
+fn wire_length(frame: &[u8], number: u8, total_length: u16, partial: &Partial) -> Option<u16> {
+    let (field, kind, header_length) = match number {
+        protocol::TCP => (16, SegmentationKind::Tcp4, usize::from(frame.get(TRANSPORT + 12)? >> 4) * 4),
+        _ => (6, SegmentationKind::Udp, 8),
+    };
+    if usize::from(partial.start) != TRANSPORT || partial.offset != field {
+        return None;
+    }
+    let Some(segmentation) = partial.segmentation else { return Some(total_length) };
+    let headers = TRANSPORT - IP + header_length;
+    let payload = usize::from(total_length).checked_sub(headers)?;
+    let whole =
+        frame.len() >= IP + headers && segmentation.kind == kind && segmentation.is_plausible(payload);
+    whole.then(|| segmentation.wire_length(total_length, headers))
 }
 
 #[inline]

@@ -3,7 +3,11 @@
 //! Own code instead of `smoltcp::wire`, because the whole plane needs one summary that is checked against
 //! the frame's length a single time. Read RFC 791 3.1, RFC 9293 3.1, RFC 768 and RFC 792 first.
 
-use crate::outcome::DropReason;
+use crate::{
+    offload::{Offload, Partial, SegmentationKind},
+    outcome::DropReason,
+    packet::Packet,
+};
 use smoltcp::wire::Ipv4Address;
 
 /// Length of an Ethernet header without tags.
@@ -26,6 +30,7 @@ pub mod tcp_flag {
     pub const PSH: u8 = 0x08;
     pub const ACK: u8 = 0x10;
     pub const URG: u8 = 0x20;
+    pub const CWR: u8 = 0x80;
 }
 
 /// Where a packet stands among the fragments of its datagram.
@@ -95,6 +100,18 @@ pub enum Transport {
     Other,
 }
 
+/// What is known of a packet's transport checksum.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Checksum {
+    /// Nobody has looked at it.
+    #[default]
+    Unknown,
+    /// The card found it right.
+    Verified,
+    /// It is yet to be completed: the field holds the sum of the pseudo-header alone, not complemented.
+    Partial,
+}
+
 /// The headers of one IPv4 packet.
 #[derive(Clone, Debug)]
 pub struct Headers {
@@ -104,6 +121,8 @@ pub struct Headers {
     pub l4: usize,
     /// Total length of the IPv4 packet in bytes, header included.
     pub total_length: u16,
+    /// Total length of the longest packet that it is on a wire: where it is yet to be segmented, that of a segment.
+    pub wire_length: u16,
     /// Source address.
     pub source: Ipv4Address,
     /// Destination address.
@@ -124,6 +143,8 @@ pub struct Headers {
     pub fragment_offset: u16,
     /// The transport header.
     pub transport: Transport,
+    /// What is known of its checksum.
+    pub checksum: Checksum,
 }
 
 impl Headers {
@@ -132,25 +153,82 @@ impl Headers {
     /// # Errors
     /// `IpMalformed`, `IpChecksum`, `IpOptions`, `SourceRoute` or `TransportMalformed`.
     pub fn parse(frame: &[u8], l3: usize) -> Result<Self, DropReason> {
-        let ip = frame.get(l3..).ok_or(DropReason::IpMalformed)?;
+        Self::parse_head(frame, l3, frame.len())
+    }
+
+    /// The same for the IPv4 packet behind the Ethernet header of a packet, which may go on in further buffers, and whose
+    /// checksum and segmentation may be left to a card.
+    ///
+    /// # Errors
+    /// As above, and `OffloadMalformed` where what is left to a card does not fit the packet.
+    pub fn of(packet: &Packet) -> Result<Self, DropReason> {
+        let mut headers = Self::parse_head(packet.bytes(), ETHERNET_HEADER, packet.len())?;
+        match packet.offload() {
+            Offload::None => {}
+            Offload::Verified => headers.checksum = Checksum::Verified,
+            Offload::Partial(partial) => headers.leave_to_card(partial, packet.bytes().len())?,
+        }
+        Ok(headers)
+    }
+
+    /// Reads and checks a packet in a frame of `length` bytes of which `head` is the beginning.
+    fn parse_head(head: &[u8], l3: usize, length: usize) -> Result<Self, DropReason> {
+        let ip = head.get(l3..).ok_or(DropReason::IpMalformed)?;
         let fixed: &[u8; 20] = ip.first_chunk().ok_or(DropReason::IpMalformed)?;
         let header_length = usize::from(fixed[0] & 0x0f) * 4;
         let total_length = u16::from_be_bytes([fixed[2], fixed[3]]);
         if fixed[0] >> 4 != 4
             || header_length < 20
             || usize::from(total_length) < header_length
-            || usize::from(total_length) > ip.len()
+            || usize::from(total_length) > length - l3
         {
             return Err(DropReason::IpMalformed);
         }
-        let header = &ip[..header_length];
+        let header = ip.get(..header_length).ok_or(DropReason::IpMalformed)?;
         if crate::wire::checksum::sum(header) != 0xffff {
             return Err(DropReason::IpChecksum);
         }
         if header_length > 20 {
             check_options(&header[20..])?;
         }
-        Self::summarize(&ip[..usize::from(total_length)], header_length, l3)
+        Self::summarize(&ip[..ip.len().min(total_length.into())], header_length, l3)
+    }
+
+    /// Holds what is left to a card against the packet; `head` bytes of the frame are in its first buffer.
+    ///
+    /// Nothing may be left to the card that changes, behind the back of the rules, what they looked at: a checksum lies
+    /// in its own field of this packet's transport header, or somewhere behind that header (that of a packet in a tunnel).
+    fn leave_to_card(&mut self, partial: &Partial, head: usize) -> Result<(), DropReason> {
+        let malformed = DropReason::OffloadMalformed;
+        let start = usize::from(partial.start);
+        let field = start + usize::from(partial.offset);
+        let (own_field, header_length) = match self.transport {
+            Transport::Tcp { header_length, .. } => (Some(self.l4 + 16), usize::from(header_length)),
+            Transport::Udp { .. } => (Some(self.l4 + 6), 8),
+            Transport::Other => (None, 0),
+            _ => (None, 8),
+        };
+        let end = head.min(self.l3 + usize::from(self.total_length));
+        let own = start == self.l4 && own_field == Some(field);
+        let inside = start >= self.l4 && field >= self.l4 + header_length;
+        if self.fragment != Fragment::Whole || !(own || inside) || field + 2 > end {
+            return Err(malformed);
+        }
+        if own {
+            self.checksum = Checksum::Partial;
+        }
+        let Some(segmentation) = partial.segmentation else { return Ok(()) };
+        let cut = matches!(
+            (self.transport, segmentation.kind),
+            (Transport::Tcp { .. }, SegmentationKind::Tcp4) | (Transport::Udp { .. }, SegmentationKind::Udp)
+        );
+        let headers = self.header_length() + header_length;
+        let payload = usize::from(self.total_length) - headers;
+        if !own || !cut || !segmentation.is_plausible(payload) {
+            return Err(malformed);
+        }
+        self.wire_length = segmentation.wire_length(self.total_length, headers);
+        Ok(())
     }
 
     /// Reads a header that was already checked, or that an ICMP error quotes (and may have cut).
@@ -172,6 +250,7 @@ impl Headers {
             l3,
             l4: l3 + header_length,
             total_length: u16::from_be_bytes([fixed[2], fixed[3]]),
+            wire_length: u16::from_be_bytes([fixed[2], fixed[3]]),
             source: Ipv4Address::new(fixed[12], fixed[13], fixed[14], fixed[15]),
             destination: Ipv4Address::new(fixed[16], fixed[17], fixed[18], fixed[19]),
             protocol,
@@ -182,6 +261,7 @@ impl Headers {
             fragment,
             fragment_offset,
             transport,
+            checksum: Checksum::Unknown,
         })
     }
 
@@ -351,4 +431,92 @@ fn check_options(mut options: &[u8]) -> Result<(), DropReason> {
         };
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        offload::Segmentation,
+        test_support::{tcp_segmentation, tcp_super_frame},
+    };
+    use core::num::NonZeroU16;
+
+    /// A TCP frame of 3000 bytes of payload to be cut into segments of 1000, with its IP header of 20 bytes at 14 and its TCP
+    /// header of 32 bytes at 34.
+    const GOOD: Partial = Partial { start: 34, offset: 16, segmentation: None };
+
+    fn read(partial: Partial) -> Result<Headers, DropReason> {
+        let mut packet = tcp_super_frame(&[0; 3000], None, 128);
+        packet.set_offload(Offload::Partial(partial));
+        Headers::of(&packet)
+    }
+
+    #[test]
+    fn a_frame_that_is_yet_to_be_segmented_is_as_long_as_a_segment() {
+        let whole = read(GOOD).unwrap();
+        assert_eq!((whole.total_length, whole.wire_length), (3052, 3052));
+        let cut = read(Partial { segmentation: tcp_segmentation(1000), ..GOOD }).unwrap();
+        assert_eq!((cut.total_length, cut.wire_length, cut.checksum), (3052, 1052, Checksum::Partial));
+        let short = read(Partial { segmentation: tcp_segmentation(9000), ..GOOD }).unwrap();
+        assert_eq!(short.wire_length, 3052);
+    }
+
+    #[test]
+    fn nothing_that_rules_look_at_is_left_to_a_card() {
+        for (start, offset) in [
+            (34, 14),       // the window
+            (34, 0),        // the source port
+            (35, 12),       // the flags, by a sum that begins behind the header's start
+            (20, 30),       // the own field, by a sum that begins in the IP header
+            (34, u16::MAX), // outside
+            (u16::MAX, 16), // outside
+            (126, 1),       // half of it in the second buffer
+            (0, 24),        // the checksum of the IP header
+        ] {
+            let made = read(Partial { start, offset, segmentation: None });
+            assert_eq!(made.unwrap_err(), DropReason::OffloadMalformed, "{start} {offset}");
+        }
+    }
+
+    #[test]
+    fn a_checksum_inside_a_tunnel_is_the_cards_but_not_ours() {
+        let headers = read(Partial { start: 90, offset: 16, segmentation: None }).unwrap();
+        assert_eq!(headers.checksum, Checksum::Unknown);
+    }
+
+    #[test]
+    fn a_segmentation_of_something_else_is_refused() {
+        let size = |bytes| NonZeroU16::new(bytes).unwrap();
+        let good = Segmentation { kind: SegmentationKind::Tcp4, ecn: false, size: size(1000) };
+        for (start, segmentation) in [
+            (34, Segmentation { kind: SegmentationKind::Udp, ..good }),
+            (34, Segmentation { kind: SegmentationKind::Tcp6, ..good }),
+            (34, Segmentation { size: size(7), ..good }),
+            (90, good), // the segments of a tunnel's inside
+        ] {
+            let made = read(Partial { start, offset: 16, segmentation: Some(segmentation) });
+            assert_eq!(made.unwrap_err(), DropReason::OffloadMalformed, "{start} {segmentation:?}");
+        }
+    }
+
+    #[test]
+    fn a_fragment_is_never_left_to_a_card() {
+        let mut packet = tcp_super_frame(&[0; 100], None, 1000);
+        packet.bytes_mut()[20] |= 0x20;
+        packet.bytes_mut()[24..26].fill(0);
+        let sum = !crate::wire::checksum::sum(&packet.bytes()[14..34]);
+        packet.bytes_mut()[24..26].copy_from_slice(&sum.to_be_bytes());
+        assert_eq!(Headers::of(&packet).unwrap_err(), DropReason::OffloadMalformed);
+    }
+
+    #[test]
+    fn a_packet_may_go_on_in_further_buffers_but_not_behind_the_frame() {
+        assert_eq!(Headers::of(&tcp_super_frame(&[0; 3000], None, 66)).unwrap().total_length, 3052);
+        let mut short = tcp_super_frame(&[0; 3000], None, 66);
+        short.truncate(3065);
+        assert_eq!(Headers::of(&short).unwrap_err(), DropReason::IpMalformed);
+        let cut = tcp_super_frame(&[0; 3000], None, 65);
+        assert_eq!(Headers::of(&cut).unwrap_err(), DropReason::TransportMalformed);
+    }
 }

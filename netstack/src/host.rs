@@ -14,7 +14,7 @@ pub use probe::{AnswerKind, Probe, ProbeAnswer, ProbeKind, ProbeSession};
 use crate::{
     config::Config,
     exchange::Exchange,
-    headers::{ETHERNET_HEADER, Fragment, Headers, Transport, protocol, tcp_flag},
+    headers::{Checksum, ETHERNET_HEADER, Fragment, Headers, Transport, protocol, tcp_flag},
     outcome::DropReason,
     packet::Packet,
     stage::icmp::IcmpError,
@@ -52,6 +52,8 @@ pub struct Host {
     probes: Probes,
     /// Made with the first fragment.
     reassembly: Option<Box<Reassembly>>,
+    /// For a frame that lies in several buffers.
+    gathered: Vec<u8>,
     ignore_echo: bool,
     poll_at: Option<Instant>,
 }
@@ -73,6 +75,7 @@ impl Host {
             egress,
             probes: Probes::default(),
             reassembly: None,
+            gathered: Vec::new(),
             ignore_echo: false,
             poll_at: None,
         }
@@ -104,6 +107,24 @@ impl Host {
     /// Hands over a packet for one of the router's addresses, or for a broadcast address of its networks. Its IP header
     /// has been checked; this checks the rest. An answer, if there is one, waits in [`Host::take_outgoing`].
     pub fn deliver(
+        &mut self,
+        exchange: &mut Exchange,
+        packet: &Packet,
+        headers: &Headers,
+        now: Instant,
+    ) -> Delivery {
+        if packet.is_contiguous() {
+            return self.deliver_frame(exchange, packet.bytes(), headers, now);
+        }
+        let mut gathered = core::mem::take(&mut self.gathered);
+        gathered.resize(packet.len(), 0);
+        packet.copy_to(0, &mut gathered);
+        let delivery = self.deliver_frame(exchange, &gathered, headers, now);
+        self.gathered = gathered;
+        delivery
+    }
+
+    fn deliver_frame(
         &mut self,
         exchange: &mut Exchange,
         frame: &[u8],
@@ -315,29 +336,25 @@ impl Host {
     }
 }
 
-/// Whether the checksum of the transport layer is right (RFC 768: a UDP checksum of 0 says that there is none).
+/// Whether the checksum of the transport layer is right (RFC 768: a UDP checksum of 0 says that there is none). One that is
+/// yet to be completed has nothing to protect: the packet never was on a wire.
 fn checksum_holds(segment: &[u8], headers: &Headers) -> bool {
-    let pseudo_header = |length: u16| {
-        let mut bytes = [0; 12];
-        bytes[..4].copy_from_slice(&headers.source.octets());
-        bytes[4..8].copy_from_slice(&headers.destination.octets());
-        bytes[9] = headers.protocol;
-        bytes[10..].copy_from_slice(&length.to_be_bytes());
-        checksum::sum(&bytes)
-    };
-    let together = |first: u16, second: u16| {
-        let sum = u32::from(first) + u32::from(second);
-        (sum & 0xffff) + (sum >> 16)
-    };
+    let pseudo_header =
+        |length: u16| checksum::pseudo_header(headers.source, headers.destination, headers.protocol, length);
+    if headers.checksum != Checksum::Unknown {
+        return true;
+    }
     match headers.transport {
         Transport::Udp { checksummed: false, .. } | Transport::Other => true,
         Transport::Udp { .. } => {
             let length = u16::from_be_bytes([segment[4], segment[5]]);
             let datagram = segment.get(..usize::from(length));
-            datagram.is_some_and(|bytes| together(pseudo_header(length), checksum::sum(bytes)) == 0xffff)
+            datagram.is_some_and(|bytes| {
+                checksum::together(pseudo_header(length), checksum::sum(bytes)) == 0xffff
+            })
         }
         Transport::Tcp { .. } => {
-            together(pseudo_header(segment.len() as u16), checksum::sum(segment)) == 0xffff
+            checksum::together(pseudo_header(segment.len() as u16), checksum::sum(segment)) == 0xffff
         }
         Transport::IcmpQuery { .. } | Transport::IcmpError { .. } | Transport::IcmpOther { .. } => {
             checksum::sum(segment) == 0xffff

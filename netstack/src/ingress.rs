@@ -25,10 +25,7 @@ impl Router {
         counters.received_packets += 1;
         counters.received_bytes += packet.len() as u64;
         match self.repeat(cx.now, &link, &mut packet) {
-            Ok(egress) => {
-                cx.exchange.transmit(egress, packet);
-                Outcome::Forwarded(egress)
-            }
+            Ok((egress, port)) => self.hand_over(cx, egress, port, packet),
             Err(undecided) => self.receive_slowly(cx, link.interface, packet, undecided),
         }
     }
@@ -43,7 +40,7 @@ impl Router {
         self.statistics.slow += 1;
         match ethernet::classify(packet.bytes(), self.config.interface(ingress)) {
             Ok(ethernet::Class::Arp) => self.receive_arp(cx, ingress, packet),
-            Ok(ethernet::Class::Ipv4 { group }) => match Headers::parse(packet.bytes(), ETHERNET_HEADER) {
+            Ok(ethernet::Class::Ipv4 { group }) => match Headers::of(&packet) {
                 Ok(headers) => {
                     packet.truncate(ETHERNET_HEADER + usize::from(headers.total_length));
                     let origin = Origin { ingress: Some(ingress), link_broadcast: group, answers: None };
@@ -100,7 +97,7 @@ impl Router {
                 let transport = headers.transport;
                 for packet in waiting {
                     // Checked when it came.
-                    if let Ok(headers) = Headers::parse(packet.bytes(), ETHERNET_HEADER) {
+                    if let Ok(headers) = Headers::of(&packet) {
                         let headers = Headers { transport, ..headers };
                         let found = self.find(cx.now, &headers);
                         self.process(cx, origin, packet, &headers, found);

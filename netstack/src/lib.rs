@@ -11,6 +11,7 @@ extern crate std;
 pub mod command;
 pub mod config;
 mod dispatch;
+mod egress;
 pub mod exchange;
 pub mod explain;
 mod fastpath;

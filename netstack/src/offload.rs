@@ -45,6 +45,27 @@ pub struct Segmentation {
     pub size: NonZeroU16,
 }
 
+impl Segmentation {
+    /// Least bytes of payload in a segment of TCP: what Linux's smallest MSS (48) leaves beside 40 bytes of options.
+    const LEAST_TCP: u16 = 8;
+    /// Most datagrams in a frame of UDP (Linux's `UDP_MAX_SEGMENTS`).
+    const MOST_UDP: usize = 128;
+
+    /// Whether a sender can mean that, for so many bytes of payload, or only wants to make others work.
+    pub fn is_plausible(&self, payload: usize) -> bool {
+        match self.kind {
+            SegmentationKind::Tcp4 | SegmentationKind::Tcp6 => self.size.get() >= Self::LEAST_TCP,
+            SegmentationKind::Udp => payload <= usize::from(self.size.get()) * Self::MOST_UDP,
+        }
+    }
+
+    /// Length of the longest IP packet that one of `total_length` bytes, of which `headers` repeat, is cut into.
+    #[inline]
+    pub fn wire_length(&self, total_length: u16, headers: usize) -> u16 {
+        (headers + usize::from(self.size.get())).min(total_length.into()) as u16
+    }
+}
+
 /// What is cut into segments.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum SegmentationKind {

@@ -57,6 +57,7 @@ drop_reasons! {
     IpOptions "ip-options" "Options that cannot be parsed.",
     SourceRoute "source-route" "It carries a source route (RFC 7126 4.3).",
     TransportMalformed "transport-malformed" "Its TCP, UDP or ICMP header is cut off or impossible.",
+    OffloadMalformed "offload-malformed" "What is left to a card of its checksum and segmentation does not fit it.",
     TransportChecksum "transport-checksum" "The checksum of a packet for the router itself is wrong.",
     MartianSource "martian-source" "Its source can be no sender on this wire (RFC 1812 5.3.7).",
     MartianDestination "martian-destination" "Its destination can never be seen on a wire (RFC 1812 5.3.7).",

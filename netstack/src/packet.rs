@@ -157,7 +157,9 @@ impl Packet {
     /// packet, empty, until it is recycled.
     #[inline]
     pub fn truncate(&mut self, length: usize) {
-        if length < self.len() {
+        if self.0.beyond == 0 {
+            self.0.end = self.0.end.min(self.0.start.saturating_add(length as u32));
+        } else if length < self.len() {
             self.cut(length);
         }
     }
@@ -208,6 +210,16 @@ impl Packet {
         .filter(|part| !part.is_empty())
     }
 
+    /// The same, from `offset` of the frame on.
+    pub fn parts_from(&self, offset: usize) -> impl Iterator<Item = &[u8]> {
+        let mut skip = offset;
+        self.parts().filter_map(move |part| {
+            let rest = part.get(skip..);
+            skip = skip.saturating_sub(part.len());
+            rest.filter(|rest| !rest.is_empty())
+        })
+    }
+
     /// Whether the whole frame is in the head.
     #[inline]
     pub fn is_contiguous(&self) -> bool {
@@ -216,13 +228,8 @@ impl Packet {
 
     /// Copies the frame from `offset` on into `to`, until either ends. Gives how many bytes it copied.
     pub fn copy_to(&self, offset: usize, to: &mut [u8]) -> usize {
-        let (mut skip, mut done) = (offset, 0);
-        for part in self.parts() {
-            let Some(part) = part.get(skip..) else {
-                skip -= part.len();
-                continue;
-            };
-            skip = 0;
+        let mut done = 0;
+        for part in self.parts_from(offset) {
             let count = part.len().min(to.len() - done);
             to[done..done + count].copy_from_slice(&part[..count]);
             done += count;

@@ -254,7 +254,7 @@ impl Router {
             DropReason::LinkBroadcast.into()
         } else if arrival.ingress.is_some() && seen.ttl <= 1 {
             Refusal::icmp(DropReason::TtlExceeded, IcmpError::TtlExceeded)
-        } else if seen.total_length > hop.mtu && seen.dont_fragment {
+        } else if seen.wire_length > hop.mtu && seen.dont_fragment {
             Refusal::icmp(DropReason::FragmentationNeeded, IcmpError::FragmentationNeeded { mtu: hop.mtu })
         } else {
             return Ok(());

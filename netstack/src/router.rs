@@ -6,6 +6,7 @@ use crate::{
     exchange::Exchange,
     host::Host,
     interface::{InterfaceId, PortId},
+    offload::Abilities,
     outcome::{DropCounters, DropReason},
     stage::{arp, icmp::IcmpErrors},
     table::{
@@ -83,6 +84,8 @@ pub(crate) struct Link {
     pub interface: InterfaceId,
     pub mac: EthernetAddress,
     pub up: bool,
+    /// What its card may be left to do.
+    pub abilities: Abilities,
 }
 
 /// How long the flows of the fast path live after a packet.
@@ -205,7 +208,12 @@ impl Router {
         if stale.interfaces {
             let cards = self.config.interfaces().filter(|(_, interface)| interface.port().is_some());
             let links: Vec<Link> = cards
-                .map(|(id, interface)| Link { interface: id, mac: interface.mac, up: interface.up })
+                .map(|(id, interface)| Link {
+                    interface: id,
+                    mac: interface.mac,
+                    up: interface.up,
+                    abilities: interface.abilities(),
+                })
                 .collect();
             for (_, new) in self.links.iter().zip(&links).filter(|(old, new)| old.mac != new.mac) {
                 self.claims.announce(new.interface, self.now);

@@ -1,8 +1,14 @@
 //! What the unit tests of the plane share.
 
-use crate::config::interface::{InterfaceAddress, Scope};
+use crate::{
+    config::interface::{InterfaceAddress, Scope},
+    headers::{protocol, tcp_flag},
+    offload::{Offload, Partial, Segmentation, SegmentationKind},
+    packet::Packet,
+    wire::checksum,
+};
 use alloc::vec::Vec;
-use core::convert::Infallible;
+use core::{convert::Infallible, num::NonZeroU16};
 use rand_core::TryRng;
 use smoltcp::{
     phy::ChecksumCapabilities,
@@ -81,6 +87,35 @@ pub fn udp(source: (Ipv4Address, u16), destination: (Ipv4Address, u16), payload:
         &ChecksumCapabilities::default(),
     );
     frame
+}
+
+/// A frame from `mac(2)` to `mac(1)` that is yet to be finished: TCP with ACK from 192.168.1.2:5000 to 198.51.100.7:80, with
+/// 12 bytes of options, whose checksum field holds the sum of the pseudo-header. The head buffer ends at `head`.
+pub fn tcp_super_frame(payload: &[u8], segmentation: Option<Segmentation>, head: usize) -> Packet {
+    let (source, destination) = (Ipv4Address::new(192, 168, 1, 2), Ipv4Address::new(198, 51, 100, 7));
+    let mut frame = udp((source, 5000), (destination, 80), payload.len() + 24);
+    frame[23] = protocol::TCP;
+    frame[24..26].fill(0);
+    let sum = !checksum::sum(&frame[14..34]);
+    frame[24..26].copy_from_slice(&sum.to_be_bytes());
+    frame[38..66].fill(0);
+    frame[38..42].copy_from_slice(&0xffff_ff00_u32.to_be_bytes());
+    frame[46..48].copy_from_slice(&[8 << 4, tcp_flag::ACK]);
+    frame[54..66].copy_from_slice(&[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2]);
+    frame[66..].copy_from_slice(payload);
+    let length = frame.len() as u16 - 34;
+    let sum = checksum::pseudo_header(source, destination, protocol::TCP, length);
+    frame[50..52].copy_from_slice(&sum.to_be_bytes());
+    let (head, rest) = frame.split_at(head.min(frame.len()));
+    let mut packet = Packet::from_frame(head);
+    packet.extend(rest.chunks(1499).map(Packet::from_frame));
+    packet.set_offload(Offload::Partial(Partial { start: 34, offset: 16, segmentation }));
+    packet
+}
+
+/// How a card is told to cut TCP.
+pub fn tcp_segmentation(size: u16) -> Option<Segmentation> {
+    Some(Segmentation { kind: SegmentationKind::Tcp4, ecn: false, size: NonZeroU16::new(size)? })
 }
 
 /// The settings of every property test: the same cases in every run, and no files left behind.

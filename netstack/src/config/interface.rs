@@ -1,7 +1,10 @@
 //! Interfaces: what they are, and how they are set (`ip link set`).
 
 use super::{Change, Config, ConfigError, PortInfo, StaleRoutes};
-use crate::interface::{InterfaceId, InterfaceName, PortId};
+use crate::{
+    interface::{InterfaceId, InterfaceName, PortId},
+    offload::Abilities,
+};
 use alloc::{string::String, vec::Vec};
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 
@@ -134,6 +137,14 @@ impl Interface {
             addresses: Vec::new(),
             forwarding: false,
             rp_filter: ReversePath::Off,
+        }
+    }
+
+    /// What its card does by itself for the frames that it sends.
+    pub fn abilities(&self) -> Abilities {
+        match self.kind {
+            InterfaceKind::Ethernet { card, .. } => card.abilities,
+            InterfaceKind::Loopback => Abilities::NONE,
         }
     }
 

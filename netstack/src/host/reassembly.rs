@@ -187,10 +187,11 @@ mod tests {
         frame[18..20].copy_from_slice(&identification.to_be_bytes());
         set_checksum(&mut frame);
         let headers = parse(&frame);
+        let whole = Packet::from_frame(&frame);
         fragment::pieces(&frame, &headers, mtu)
             .map(|piece| {
                 let mut packet = Packet::with_capacity(1514);
-                assert!(piece.write(&frame, &headers, &mut packet));
+                assert!(piece.write(&whole, &headers, &mut packet));
                 packet.bytes().to_vec()
             })
             .collect()

@@ -68,7 +68,7 @@ impl Wire {
         for (packets, to) in [(there, &mut self.far), (back, &mut self.near)] {
             for packet in packets {
                 let headers = Headers::parse(packet.bytes(), ETHERNET_HEADER).unwrap();
-                deliveries.push(to.deliver(&mut self.exchange, packet.bytes(), &headers, self.now));
+                deliveries.push(to.deliver(&mut self.exchange, &packet, &headers, self.now));
                 self.seen.push(packet.bytes().to_vec());
                 self.exchange.recycle(packet);
             }
@@ -148,7 +148,7 @@ fn frame(protocol: IpProtocol, segment: &[u8], change: impl FnOnce(&mut [u8])) -
 
 fn deliver(host: &mut Host, frame: &[u8]) -> Delivery {
     let headers = Headers::parse(frame, ETHERNET_HEADER).unwrap();
-    host.deliver(&mut exchange(), frame, &headers, Instant::from_secs(1))
+    host.deliver(&mut exchange(), &Packet::from_frame(frame), &headers, Instant::from_secs(1))
 }
 
 const ECHO_REQUEST: [u8; 12] = [8, 0, 0, 0, 0x12, 0x34, 0, 1, b'p', b'i', b'n', b'g'];
@@ -251,7 +251,7 @@ fn provoke(kind: ProbeKind, error: IcmpError, quoted: usize) -> Option<ProbeAnsw
     let hop = Ipv4Address::new(10, 0, 0, 1);
     let error = IcmpErrors::new(1).build(&mut wire.exchange, probe.bytes(), &headers, error, hop).unwrap();
     let headers = Headers::parse(error.bytes(), ETHERNET_HEADER).unwrap();
-    wire.near.deliver(&mut wire.exchange, error.bytes(), &headers, wire.now + DELAY);
+    wire.near.deliver(&mut wire.exchange, &error, &headers, wire.now + DELAY);
     wire.near.take_answer(session)
 }
 
@@ -416,7 +416,8 @@ fn a_flood_fills_the_queue_and_no_more() {
     let headers = Headers::parse(&request, ETHERNET_HEADER).unwrap();
     let full = (0..1000)
         .filter(|_| {
-            let delivery = host.deliver(&mut exchange, &request, &headers, Instant::ZERO);
+            let delivery =
+                host.deliver(&mut exchange, &Packet::from_frame(&request), &headers, Instant::ZERO);
             delivery == Delivery::Dropped(DropReason::HostQueueFull)
         })
         .count();
@@ -429,7 +430,8 @@ fn without_buffers_nothing_is_lost_silently() {
     let mut host = host(NEAR);
     let request = frame(IpProtocol::Icmp, &ECHO_REQUEST, |_| {});
     let headers = Headers::parse(&request, ETHERNET_HEADER).unwrap();
-    let delivery = host.deliver(&mut Exchange::new(0, 1514), &request, &headers, Instant::ZERO);
+    let delivery =
+        host.deliver(&mut Exchange::new(0, 1514), &Packet::from_frame(&request), &headers, Instant::ZERO);
     assert_eq!(delivery, Delivery::Dropped(DropReason::NoBuffer));
 }
 
@@ -503,7 +505,8 @@ fn hostile_packets_harm_nobody() {
         });
         if let Ok(headers) = Headers::parse(&hostile, ETHERNET_HEADER) {
             let target = if headers.destination == FAR { &mut wire.far } else { &mut wire.near };
-            let delivery = target.deliver(&mut wire.exchange, &hostile, &headers, wire.now);
+            let delivery =
+                target.deliver(&mut wire.exchange, &Packet::from_frame(&hostile), &headers, wire.now);
             accepted += usize::from(delivery == Delivery::Accepted);
         }
         if round % 7 == 0 {

@@ -17,7 +17,7 @@ pub struct Piece {
 /// Bit in the flags word: more fragments follow.
 const MORE_FRAGMENTS: u16 = 0x2000;
 
-/// The fragments of a packet for an MTU, first to last. An MTU with no room for 8 bytes of payload gives none.
+/// The fragments for an MTU of a packet that begins in `frame`, first to last. An MTU with no room for 8 bytes of payload gives none.
 pub fn pieces(frame: &[u8], headers: &Headers, mtu: u16) -> impl Iterator<Item = Piece> + use<> {
     let payload = usize::from(headers.total_length) - headers.header_length();
     let step = usize::from(mtu).saturating_sub(headers.header_length()) & !7;
@@ -31,9 +31,10 @@ pub fn pieces(frame: &[u8], headers: &Headers, mtu: u16) -> impl Iterator<Item =
 }
 
 impl Piece {
-    /// Writes the fragment as a frame into an empty packet; `false` where that is too small.
+    /// Writes the fragment of `packet` as a frame into an empty packet; `false` where that is too small.
     #[must_use]
-    pub fn write(&self, frame: &[u8], headers: &Headers, into: &mut Packet) -> bool {
+    pub fn write(&self, packet: &Packet, headers: &Headers, into: &mut Packet) -> bool {
+        let frame = packet.bytes();
         let mut options = [0; 40];
         let options = self.options(frame, headers, &mut options);
         let header_length = 20 + options.len();
@@ -42,7 +43,7 @@ impl Piece {
         let ip = &mut out[ETHERNET_HEADER..];
         ip[..20].copy_from_slice(&frame[headers.l3..headers.l3 + 20]);
         ip[20..header_length].copy_from_slice(options);
-        ip[header_length..].copy_from_slice(&frame[headers.l4 + self.start..][..self.length]);
+        packet.copy_to(headers.l4 + self.start, &mut ip[header_length..]);
         ip[0] = 0x40 | (header_length / 4) as u8;
         let total = (header_length + self.length) as u16;
         ip[2..4].copy_from_slice(&total.to_be_bytes());
@@ -84,11 +85,15 @@ mod tests {
     use alloc::vec::Vec;
 
     fn cut(frame: &[u8], mtu: u16) -> Vec<Vec<u8>> {
-        let headers = Headers::parse(frame, ETHERNET_HEADER).unwrap();
-        pieces(frame, &headers, mtu)
+        // In two buffers, the second of which begins in the middle of the payload.
+        let (head, rest) = frame.split_at(100);
+        let mut whole = Packet::from_frame(head);
+        whole.extend([Packet::from_frame(rest)]);
+        let headers = Headers::of(&whole).unwrap();
+        pieces(head, &headers, mtu)
             .map(|piece| {
                 let mut packet = Packet::with_capacity(1514);
-                assert!(piece.write(frame, &headers, &mut packet));
+                assert!(piece.write(&whole, &headers, &mut packet));
                 packet.bytes().to_vec()
             })
             .collect()

@@ -149,7 +149,8 @@ impl IcmpErrors {
         set[place].1.take(now, Rate::every_millis(ratelimit, Self::BURST)) && self.all.take(now, Self::ALL)
     }
 
-    /// The error about a packet, from `source`. The packet is quoted as it stands in `frame`, so let it be as it came.
+    /// The error about a packet, from `source`. The packet is quoted as it stands in `frame`, or the beginning of it, so
+    /// let it be as it came.
     /// `None` without a free buffer. Ask [`may_report`] and [`IcmpErrors::admit`] first.
     pub fn build(
         &mut self,
@@ -160,8 +161,9 @@ impl IcmpErrors {
         source: Ipv4Address,
     ) -> Option<Packet> {
         const ICMP_HEADER: usize = 8;
-        let original = frame.get(headers.l3..headers.l3 + usize::from(headers.total_length))?;
-        let quote = &original[..original.len().min(Self::LARGEST - IPV4_HEADER - ICMP_HEADER)];
+        let original = frame.get(headers.l3..)?;
+        let length = original.len().min(headers.total_length.into());
+        let quote = &original[..length.min(Self::LARGEST - IPV4_HEADER - ICMP_HEADER)];
         let mut packet =
             exchange.allocate_frame(ETHERNET_HEADER + IPV4_HEADER + ICMP_HEADER + quote.len())?;
         let icmp = OwnHeader {

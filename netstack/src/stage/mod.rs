@@ -8,6 +8,7 @@ pub mod icmp;
 pub mod ipv4;
 pub mod log;
 pub mod nat;
+pub mod segment;
 pub mod tcp;
 pub mod track;
 pub mod translate;

@@ -169,7 +169,8 @@ mod tests {
         let sum = !crate::wire::checksum::sum(&whole[14..34]);
         whole[24..26].copy_from_slice(&sum.to_be_bytes());
         let headers = Headers::parse(&whole, ETHERNET_HEADER).unwrap();
-        pieces(&whole, &headers, 576)
+        let whole = Packet::from_frame(&whole);
+        pieces(whole.bytes(), &headers, 576)
             .map(|piece| {
                 let mut packet = Packet::with_capacity(1514);
                 assert!(piece.write(&whole, &headers, &mut packet));

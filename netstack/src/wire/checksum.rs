@@ -2,6 +2,8 @@
 //!
 //! Own code instead of smoltcp's, which needs three times the instructions over a full segment.
 
+use smoltcp::wire::Ipv4Address;
+
 /// The ones' complement sum of `bytes`, folded to 16 bits and not complemented. A block that carries its own
 /// right checksum sums to `0xffff`.
 ///
@@ -25,6 +27,33 @@ pub fn sum(bytes: &[u8]) -> u16 {
         total = add(total, u16::from_ne_bytes([*last, 0]).into());
     }
     u16::from_be(fold(total))
+}
+
+/// The sum of a block that lies in several parts, each of any length.
+pub fn sum_parts<'a>(parts: impl Iterator<Item = &'a [u8]>) -> u16 {
+    let (mut total, mut odd) = (0, false);
+    for part in parts {
+        let sum = sum(part);
+        // Behind an odd number of bytes, each byte falls into the other half of its word (RFC 1071 2 (A), (B)).
+        total = fold_half(u32::from(total) + u32::from(if odd { sum.swap_bytes() } else { sum }));
+        odd ^= part.len() % 2 != 0;
+    }
+    total
+}
+
+/// The sum of the pseudo-header that TCP and UDP put before `length` bytes (RFC 9293 3.1, RFC 768).
+pub fn pseudo_header(source: Ipv4Address, destination: Ipv4Address, protocol: u8, length: u16) -> u16 {
+    let words = [source.to_bits() >> 16, source.to_bits() & 0xffff]
+        .into_iter()
+        .chain([destination.to_bits() >> 16, destination.to_bits() & 0xffff])
+        .chain([protocol.into(), length.into()]);
+    fold_half(words.sum())
+}
+
+/// The ones' complement sum of two sums.
+#[inline]
+pub fn together(first: u16, second: u16) -> u16 {
+    fold_half(u32::from(first) + u32::from(second))
 }
 
 /// Adds with the carry brought round.
@@ -91,6 +120,21 @@ impl Delta {
         Self(fold_half(u32::from(self.0) + u32::from(other.0)))
     }
 
+    /// The change without that of the TTL.
+    #[inline]
+    #[must_use]
+    pub fn without_ttl(self) -> Self {
+        self.and(Self::TTL.inverse())
+    }
+
+    /// A sum that is not complemented after the change: that of a pseudo-header, in a checksum that is yet to be
+    /// completed.
+    #[inline]
+    #[must_use]
+    pub fn apply_to_sum(self, sum: u16) -> u16 {
+        fold_half(u32::from(sum) + u32::from(self.0))
+    }
+
     /// The checksum field after the change (RFC 1624 equation 3: HC' = ~(~HC + ~m + m')).
     #[inline]
     #[must_use]
@@ -147,6 +191,21 @@ mod tests {
         fn equals_the_sum_word_by_word(bytes in prop::collection::vec(any::<u8>(), 0..200), start in 0..8usize) {
             let bytes = &bytes[start.min(bytes.len())..];
             prop_assert_eq!(sum(bytes), naive(bytes));
+        }
+
+        #[test]
+        fn equals_the_sum_of_its_parts(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            cuts in prop::collection::vec(1..50usize, 1..5),
+        ) {
+            let mut rest = &bytes[..];
+            let mut lengths = cuts.iter().cycle();
+            let parts = core::iter::from_fn(|| {
+                let (part, after) = rest.split_at((*lengths.next()?).min(rest.len()));
+                rest = after;
+                (!part.is_empty()).then_some(part)
+            });
+            prop_assert_eq!(sum_parts(parts), naive(&bytes));
         }
 
         #[test]
