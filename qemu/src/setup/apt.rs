@@ -27,8 +27,7 @@ pub fn install(reason: &str, packages: &[&str]) -> Result<Outcome> {
     if simulate(packages, Removal::Refused)?.status.success() && run(apt(root, &args)).is_ok() {
         return Ok(Outcome::Installed);
     }
-    say("the package lists may be old: apt-get update");
-    run(apt(root, &["update", "-qq"]))?;
+    update()?;
     let simulation = simulate(packages, Removal::Refused)?;
     if simulation.status.success() {
         return run(apt(root, &args)).map(|()| Outcome::Installed);
@@ -38,6 +37,15 @@ pub fn install(reason: &str, packages: &[&str]) -> Result<Outcome> {
         bail!("apt-get: {}", String::from_utf8_lossy(&simulation.stderr).trim());
     }
     Ok(Outcome::Clash(removed.join(", ")))
+}
+
+/// Fetches fresh package lists.
+pub fn update() -> Result<()> {
+    let Some(root) = become_root() else {
+        bail!("the package lists may be old. Type: sudo apt-get update");
+    };
+    say("the package lists may be old: apt-get update");
+    run(apt(root, &["update", "-qq"]))
 }
 
 /// The program words that make a command run as root: none, or sudo where it asks nothing.

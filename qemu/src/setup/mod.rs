@@ -5,7 +5,9 @@ mod packages;
 mod private;
 mod qemu;
 mod rust;
+pub mod unpack;
 
+pub use apt::update as update_packages;
 pub use qemu::{Qemu, qemu};
 pub use rust::{TARGET, target};
 

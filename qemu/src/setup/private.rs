@@ -4,12 +4,11 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 
-use super::Qemu;
 use super::apt::{Removal, simulate};
+use super::{Qemu, unpack};
 use crate::workspace;
 
 fn folder() -> PathBuf {
@@ -33,22 +32,7 @@ fn libraries(folder: &Path) -> OsString {
 pub fn install(package: &str) -> Result<()> {
     let simulation = simulate(&[package], Removal::Imagined)?;
     let packages = installed_by(&String::from_utf8_lossy(&simulation.stdout));
-    let folder = folder();
-    let (archives, fresh) = (folder.with_extension("debs"), folder.with_extension("new"));
-    for dir in [&archives, &fresh] {
-        let _ = std::fs::remove_dir_all(dir);
-        std::fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-    }
-    // Fetched by the one who asks: apt's own user may not write here.
-    let mut download = Command::new("apt-get");
-    download.args(["download", "-q", "-o", "APT::Sandbox::User=root"]).args(&packages).current_dir(&archives);
-    run(&mut download)?;
-    for archive in std::fs::read_dir(&archives)? {
-        run(Command::new("dpkg-deb").arg("--extract").arg(archive?.path()).arg(&fresh))?;
-    }
-    std::fs::remove_dir_all(&archives)?;
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::rename(&fresh, &folder).with_context(|| folder.display().to_string())
+    unpack::packages(&packages, &folder())
 }
 
 /// The packages that a simulation would install, as `name=version`.
@@ -59,16 +43,6 @@ fn installed_by(simulation: &str) -> Vec<String> {
         Some(format!("{name}={version}"))
     };
     simulation.lines().filter_map(package).collect()
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let name = command.get_program().to_string_lossy().into_owned();
-    let status =
-        command.stdin(Stdio::null()).stdout(std::io::stderr()).status().with_context(|| name.clone())?;
-    if !status.success() {
-        bail!("{name} failed ({status})");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
