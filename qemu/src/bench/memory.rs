@@ -2,31 +2,42 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use qemu::lab::{Lab, Plan};
 
-use super::{Figures, boot};
+use super::guest::Guest;
+use super::report::Report;
+use super::{Bench, boot};
 
-/// A machine that has not forwarded after this time does not.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// In MiB, more than anything needs.
+const PLENTY: u32 = 256;
 
-pub fn measure(figures: &mut Figures) -> Result<()> {
-    let (mut fails, mut works) = (0, 64);
-    while works - fails > 1 {
-        let middle = fails + (works - fails) / 2;
-        if forwards(middle)? { works = middle } else { fails = middle }
+pub fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
+    for (number, guest) in bench.guests.iter().enumerate() {
+        let (mut fails, mut works) = (0, PLENTY);
+        ensure!(forwards(bench, guest, works)?, "{} does not forward with {works} MiB", guest.name());
+        while works - fails > 1 {
+            let middle = fails + (works - fails) / 2;
+            if forwards(bench, guest, middle)? { works = middle } else { fails = middle }
+        }
+        report.add(number, "smallest memory that boots and forwards", "MiB", f64::from(works));
     }
-    anyhow::ensure!(forwards(works)?, "the router does not forward with {works} MiB");
-    figures.add("smallest memory that boots and forwards", "MiB", f64::from(works));
     Ok(())
 }
 
-fn forwards(memory: u32) -> Result<bool> {
-    // A machine that panics ends instead of trying again.
-    let plan = Plan { memory, more: vec!["-no-reboot".into()], ..boot::plan("bench_memory") };
+fn forwards(bench: &Bench, guest: &Guest, memory: u32) -> Result<bool> {
+    let plan = Plan { memory, ..boot::plan(bench, guest)? };
     let mut lab = Lab::start(plan)?;
-    lab.patience = PATIENCE;
-    let forwards = boot::first_ping(&mut lab).is_ok();
+    lab.patience = patience(guest);
+    let forwards = boot::first_ping(&mut lab, boot::interval(guest)).is_ok();
     lab.finish();
     Ok(forwards)
+}
+
+/// A machine that has not forwarded after this time does not.
+fn patience(guest: &Guest) -> Duration {
+    match guest {
+        Guest::Rutter(_) => Duration::from_secs(8),
+        Guest::Linux(_) => Duration::from_secs(30),
+    }
 }

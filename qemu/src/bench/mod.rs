@@ -1,57 +1,141 @@
-//! `bench`: the figures of the router on this machine, printed as they are found and written as JSON.
+//! `bench`: the figures of the router on this machine, beside those of Linux, as a table, as JSON and as a plot.
 
 mod boot;
 mod frame;
+mod guest;
 mod idle;
 mod instructions;
+mod linux;
 mod memory;
+mod plot;
+mod record;
+mod report;
 mod taps;
 
 use std::path::PathBuf;
 
 use anstream::println;
 use anyhow::{Context, Result};
+use clap::ValueEnum;
+use qemu::machine::Board;
 use qemu::{image, workspace};
-use serde_json::{Map, Value, json};
+use serde_json::json;
+
+use guest::Guest;
+use report::Report;
 
 #[derive(clap::Args)]
 pub struct Options {
-    /// Where the figures go as JSON [default: bench.json in cargo's target directory]
+    /// Measure another router beside it
+    #[arg(long, value_name = "ROUTER")]
+    against: Option<Other>,
+    /// How often each figure is measured; the table has the medians
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Measure this only
+    #[arg(long, value_name = "NAME", num_args = 1..)]
+    only: Vec<Part>,
+    /// q35, pc or microvm, with QEMU's own options after a comma
+    #[arg(long, value_name = "MACHINE", default_value = "q35")]
+    machine: Board,
+    /// Measure this image instead of building one
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
+    /// Fail where a packet costs more instructions than is recorded
+    #[arg(long)]
+    guard: bool,
+    /// Record what a packet costs
+    #[arg(long, conflicts_with = "guard")]
+    record: bool,
+    /// Where the figures go as JSON [default: bench/figures.json in cargo's target directory]
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
-/// What was measured so far.
-#[derive(Default)]
-struct Figures(Map<String, Value>);
-
-impl Figures {
-    /// Notes and prints a figure; its name ends with its unit in the JSON.
-    fn add(&mut self, name: &str, unit: &str, value: f64) {
-        println!("{name:<52} {value:>10.precision$} {unit}", precision = if value < 100.0 { 2 } else { 0 });
-        self.0.insert(name.to_owned(), json!({ "value": value, "unit": unit }));
-    }
+/// What can be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Other {
+    /// Debian's kernel with busybox and iptables
+    Linux,
 }
 
-/// Measures everything. Each part starts machines of its own.
-pub fn run(options: Options) -> Result<()> {
-    let mut figures = Figures::default();
-    figures.add("image", "bytes", std::fs::metadata(image::build()?)?.len() as f64);
-    memory::measure(&mut figures)?;
-    boot::measure(&mut figures)?;
-    idle::measure(&mut figures)?;
-    instructions::measure(&mut figures)?;
-    taps::measure(&mut figures)?;
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Bytes that QEMU loads
+    Image,
+    /// Instructions of the guest for a packet
+    Instructions,
+    /// The time until the first packet is forwarded
+    Boot,
+    /// The smallest memory
+    Memory,
+    /// What an idle router costs
+    Idle,
+    /// Gbit/s with one stream and with four
+    Tcp,
+    /// Small and large packets per second
+    Packets,
+    /// TCP connections per second
+    Connections,
+    /// Round trips, idle and under load
+    Latency,
+}
 
-    let path = options.json.unwrap_or_else(|| workspace::target().join("bench.json"));
-    let text = serde_json::to_string_pretty(&Value::Object(figures.0))?;
+/// What is measured, and how.
+struct Bench {
+    guests: Vec<Guest>,
+    rounds: u32,
+    board: Board,
+}
+
+/// Measures. Each part starts machines of its own; in each round, the guests take turns.
+pub fn run(options: Options) -> Result<()> {
+    let mut guests = vec![Guest::Rutter(options.image.map_or_else(image::build, Ok)?)];
+    if let Some(Other::Linux) = options.against {
+        guests.push(Guest::linux()?);
+    }
+    let mut report = Report::new(guests.iter().map(Guest::name).collect());
+    let bench = Bench { guests, rounds: options.rounds, board: options.machine };
+    let parts = if options.only.is_empty() { Part::value_variants() } else { &options.only };
+    for part in parts {
+        part.measure(&bench, &mut report)?;
+        report.print();
+    }
+
+    let path = options.json.unwrap_or_else(|| workspace::target().join("bench/figures.json"));
+    let folder = path.parent().context("a file")?;
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let text = serde_json::to_string_pretty(&json!({ "figures": report.json() }))?;
     std::fs::write(&path, text).with_context(|| path.display().to_string())?;
     println!("written to {}", path.display());
-    Ok(())
+    let plot = path.with_extension("svg");
+    if plot::draw(&report, &plot)? {
+        println!("drawn to {}", plot.display());
+    }
+    if options.record {
+        record::write(&report)?;
+    }
+    if options.guard { record::guard(&report) } else { Ok(()) }
 }
 
-/// The middle one of several measurements.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+impl Part {
+    fn measure(self, bench: &Bench, report: &mut Report) -> Result<()> {
+        match self {
+            Part::Image => {
+                for (number, guest) in bench.guests.iter().enumerate() {
+                    report.add(number, "image", "bytes", guest.size()? as f64);
+                }
+                Ok(())
+            }
+            Part::Instructions => instructions::measure(bench, report),
+            Part::Boot => boot::measure(bench, report),
+            Part::Memory => memory::measure(bench, report),
+            Part::Idle => idle::measure(bench, report),
+            Part::Tcp => taps::tcp(bench, report),
+            Part::Packets => taps::packets(bench, report),
+            Part::Connections => taps::connections(bench, report),
+            Part::Latency => taps::latency(bench, report),
+        }
+    }
 }

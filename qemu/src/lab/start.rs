@@ -1,6 +1,7 @@
 //! How a lab begins: what it is to be, and the machine that is started for it.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -26,6 +27,8 @@ const FIRST_CABLE_FD: i32 = 12;
 pub struct Plan {
     /// Names the folder with the logs.
     pub name: String,
+    /// What boots; none is the router, built first.
+    pub image: Option<PathBuf>,
     pub board: Board,
     pub accel: Accel,
     /// In MiB.
@@ -46,6 +49,7 @@ impl Plan {
     pub fn new(name: &str) -> Plan {
         Plan {
             name: name.into(),
+            image: None,
             board: Board::q35(),
             accel: Accel::best(),
             memory: 64,
@@ -94,7 +98,7 @@ impl Lab {
                 plan.more,
             ]
             .concat(),
-            ..Machine::new(image::build()?)
+            ..Machine::new(plan.image.map_or_else(image::build, Ok)?)
         };
         let capture = Capture::create(&logs.path("packets.pcapng"), plan.nics)?;
         let started = Instant::now();

@@ -1,0 +1,63 @@
+//! What is measured over taps, with a kernel on both sides: throughput, packet rates, connections, round trips.
+//! Each guest has a site of its own, and all sites stand at once, so that the guests take turns. Needs root.
+
+mod connections;
+mod cpu;
+mod latency;
+mod namespace;
+mod packets;
+mod site;
+mod tcp;
+
+use std::path::Path;
+
+use anstream::println;
+use anyhow::Result;
+use qemu::setup;
+
+use super::Bench;
+use super::report::Report;
+use cpu::Cpu;
+use site::Site;
+
+/// What one round of a measurement gives: name, unit, value.
+type Values = Vec<(String, &'static str, f64)>;
+
+pub fn tcp(bench: &Bench, report: &mut Report) -> Result<()> {
+    measure("TCP throughput", bench, report, tcp::round)
+}
+
+pub fn packets(bench: &Bench, report: &mut Report) -> Result<()> {
+    measure("packets per second", bench, report, packets::round)
+}
+
+pub fn connections(bench: &Bench, report: &mut Report) -> Result<()> {
+    measure("connections per second", bench, report, connections::round)
+}
+
+pub fn latency(bench: &Bench, report: &mut Report) -> Result<()> {
+    measure("round trips", bench, report, latency::round)
+}
+
+fn measure(
+    what: &str,
+    bench: &Bench,
+    report: &mut Report,
+    round: impl Fn(&Site) -> Result<Values>,
+) -> Result<()> {
+    if !rustix::process::geteuid().is_root() || !Path::new("/dev/net/tun").exists() {
+        println!("{what}: not measured, it needs root and /dev/net/tun");
+        return Ok(());
+    }
+    setup::test_programs()?;
+    let start = |guest| Site::start(guest, &bench.board);
+    let sites: Vec<Site> = bench.guests.iter().map(start).collect::<Result<_>>()?;
+    for _ in 0..bench.rounds {
+        for (number, site) in sites.iter().enumerate() {
+            for (name, unit, value) in round(site)? {
+                report.add(number, &name, unit, value);
+            }
+        }
+    }
+    Ok(())
+}

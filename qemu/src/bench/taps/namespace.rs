@@ -1,0 +1,106 @@
+//! A network namespace with a tap. Read ip-netns(8).
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// A namespace of this process. It ends with this value.
+pub struct Namespace {
+    name: String,
+    pub tap: String,
+}
+
+impl Namespace {
+    /// A namespace named after `guest` and `side`, and a tap that is not in it yet: QEMU opens it first.
+    pub fn new(guest: &str, side: &str) -> Result<Namespace> {
+        let pid = std::process::id();
+        let namespace = Namespace {
+            name: format!("rutter-{pid}-{guest}-{side}"),
+            // A name has 15 letters at most.
+            tap: format!("{}{}{pid}", &guest[..1], &side[..1]),
+        };
+        sh(&format!("ip netns add {}", namespace.name))?;
+        sh(&format!("ip tuntap add {0} mode tap vnet_hdr && ip link set {0} up", namespace.tap))?;
+        Ok(namespace)
+    }
+
+    /// Takes the tap in once QEMU has it, and gives it an address.
+    pub fn join(&self, address: &str) -> Result<()> {
+        let Namespace { name, tap } = self;
+        // A tap without a reader has no carrier.
+        sh(&format!("timeout 30 sh -c 'until grep -q 1 /sys/class/net/{tap}/carrier; do sleep 0.01; done'"))?;
+        sh(&format!("ip link set {tap} netns {name}"))?;
+        self.run(&format!("ip link set lo up && ip addr add {address} dev {tap} && ip link set {tap} up"))?;
+        Ok(())
+    }
+
+    /// A shell's command line in here.
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, "sh", "-c", line]).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command line that must succeed.
+    pub fn run(&self, line: &str) -> Result<Output> {
+        succeed(self.command(line), line)
+    }
+
+    /// Calls `act` on a thread that is in here. The sockets that it opens stay here wherever they are used.
+    pub fn inside<T: Send>(&self, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let path = format!("/run/netns/{}", self.name);
+        let enter = || -> Result<T> {
+            let file = File::open(&path).with_context(|| path.clone())?;
+            move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+            act()
+        };
+        std::thread::scope(|scope| scope.spawn(enter).join().expect("a measurement does not panic"))
+    }
+
+    /// The packets that the tap has brought so far.
+    pub fn received(&self) -> Result<u64> {
+        let table = self.inside(|| Ok(std::fs::read_to_string("/proc/thread-self/net/dev")?))?;
+        received_by(&self.tap, &table).with_context(|| format!("{} is not in {table}", self.tap))
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // The tap is in one of two places.
+        let _ = sh(&format!("ip link del {} 2>/dev/null; ip netns del {}", self.tap, self.name));
+    }
+}
+
+/// Reads `/proc/net/dev`.
+fn received_by(device: &str, table: &str) -> Option<u64> {
+    let line = table.lines().find_map(|line| line.trim_start().strip_prefix(device)?.strip_prefix(':'))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn sh(line: &str) -> Result<Output> {
+    let mut command = Command::new("sh");
+    command.args(["-c", line]);
+    succeed(command, line)
+}
+
+fn succeed(mut command: Command, line: &str) -> Result<Output> {
+    let output = command.output().with_context(|| line.to_owned())?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "`{line}` failed ({}): {}", output.status, error.trim());
+    Ok(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_packets_of_a_device_are_its_own() {
+        let table = "Inter-| Receive\n face |bytes packets errs\n  tap01: 1 2 0\n tap0: 300 40 0\n";
+        assert_eq!(received_by("tap0", table), Some(40));
+        assert_eq!(received_by("tap", table), None);
+    }
+}
