@@ -60,6 +60,11 @@ impl Exchange {
         self.free.len()
     }
 
+    /// Packets that there are: free, on their way, and in the driver's hands.
+    pub fn total(&self) -> usize {
+        self.free_limit
+    }
+
     /// Sends a frame out of `port`, which does by itself what is still to be done to it. The driver collects it with [`Exchange::take_outgoing`].
     pub fn transmit(&mut self, port: PortId, packet: Packet) {
         self.outgoing.push_back((port, packet));

@@ -95,16 +95,16 @@ pub fn free(words: &[String], _: &Config) -> Result<Action, Failure> {
     }
     Ok(Action::once(move |session| {
         let (total, used) = session.platform.memory();
-        let free = total.saturating_sub(used);
-        Ok(format!(
-            "{:>20} {:>11} {:>11}\nMem: {:>15} {:>11} {:>11}\n",
-            "total",
-            "used",
-            "free",
-            show(total),
-            show(used),
-            show(free)
-        ))
+        let (frames, waiting) = (session.cx.exchange.total(), session.cx.exchange.available());
+        let row = |name, fields: [String; 3]| {
+            let [total, used, free] = fields;
+            format!("{name:<8}{total:>12} {used:>11} {free:>11}\n")
+        };
+        let memory = [total, used, total.saturating_sub(used)].map(show);
+        let frames = [frames, frames.saturating_sub(waiting), waiting].map(|count| format!("{count}"));
+        Ok(row("", ["total", "used", "free"].map(String::from))
+            + &row("Mem:", memory)
+            + &row("Frames:", frames))
     }))
 }
 

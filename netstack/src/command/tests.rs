@@ -272,9 +272,12 @@ fn the_machine_is_asked() {
     assert!(terminal.machine.cleared);
     terminal.set("dmesg -n 7");
     assert_eq!(terminal.machine.level, Some(7));
+    let _in_use = terminal.exchange.allocate();
     assert_eq!(
         terminal.run("free"),
-        "               total        used        free\nMem:           32768       10240       22528\n"
+        "               total        used        free\n\
+         Mem:           32768       10240       22528\n\
+         Frames:           64           1          63\n"
     );
     assert_eq!(terminal.run("uname -a"), format!("rutter rutter {} x86_64\n", env!("CARGO_PKG_VERSION")));
     terminal.set("poweroff");
