@@ -4,4 +4,5 @@ mod home_gateway;
 mod peer;
 mod programs;
 mod site;
+mod soak;
 mod web;

@@ -10,7 +10,7 @@ use std::{
     sync::mpsc,
     thread,
 };
-use tests::namespace::sh;
+use tests::namespace::{printed, sh, shell};
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -22,6 +22,13 @@ pub struct Peer {
 
 /// A program that runs until this is dropped.
 pub struct Program(Child);
+
+/// Commands that are under way; dropped, they end.
+pub struct Running {
+    script: String,
+    /// `None`: its end has been seen.
+    shell: Option<Child>,
+}
 
 impl Peer {
     pub fn new() -> Self {
@@ -64,6 +71,14 @@ impl Peer {
         self.run(move || sh(&script))
     }
 
+    /// Begins commands whose end is waited for later.
+    pub fn begin(&self, script: &str) -> Running {
+        let mut shell = shell(script);
+        shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = self.run(move || shell.spawn().expect("/bin/sh is always there"));
+        Running { script: script.to_owned(), shell: Some(child) }
+    }
+
     /// Starts a program, and waits until it prints `ready` to standard output or standard error.
     #[track_caller]
     pub fn start(&self, command: &str, ready: &str) -> Program {
@@ -91,6 +106,27 @@ impl Program {
         let pid = Pid::from_raw(self.0.id() as i32);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("it runs");
         self.0.wait().expect("it is ours");
+    }
+}
+
+impl Running {
+    /// Waits for the end, and gives what was printed.
+    ///
+    /// # Errors
+    /// What the commands say where one fails.
+    pub fn end(mut self) -> Result<String, String> {
+        let shell = self.shell.take().expect("this is the only one who waits");
+        printed(&self.script, shell.wait_with_output())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut shell) = self.shell.take() {
+            // It may have ended by itself.
+            let _ = shell.kill();
+            let _ = shell.wait();
+        }
     }
 }
 

@@ -83,6 +83,14 @@ impl Site {
         site
     }
 
+    /// The machine with the router, where it is the image.
+    pub fn lab(&mut self) -> &mut Lab {
+        match &mut self.router {
+            Router::Rutter(lab) => lab,
+            Router::Linux { .. } => panic!("this router is Linux"),
+        }
+    }
+
     /// All went well.
     pub fn finish(self) {
         if let Router::Rutter(lab) = self.router {

@@ -9,8 +9,8 @@ use std::{
     any::type_name,
     env,
     fs::File,
-    io::Write,
-    process::{Command, Stdio},
+    io::{self, Write},
+    process::{Command, Output, Stdio},
 };
 
 /// Set in the environment of a test that runs again inside `unshare -rn`.
@@ -75,18 +75,29 @@ fn test_name<F>() -> String {
 /// Runs `script` with /bin/sh in the namespace of this thread and gives what it printed.
 ///
 /// # Errors
-/// What it wrote to standard error, where a command of it failed.
+/// What it wrote, where a command of it failed.
 pub fn sh(script: &str) -> Result<String, String> {
+    printed(script, shell(script).output())
+}
+
+/// `script` for /bin/sh, which stops at the first command that fails.
+pub fn shell(script: &str) -> Command {
     let path = env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
+    let mut command = Command::new("/bin/sh");
     // A user namespace cannot write /run/xtables.lock, and a namespace of one thread needs no lock.
-    let output = Command::new("/bin/sh")
-        .args(["-e", "-c", script])
-        .env("PATH", path)
-        .env("XTABLES_LOCKFILE", "/dev/null")
-        .output()
-        .map_err(|error| format!("/bin/sh: {error}"))?;
+    command.args(["-e", "-c", script]).env("PATH", path).env("XTABLES_LOCKFILE", "/dev/null");
+    command
+}
+
+/// What `script` printed.
+///
+/// # Errors
+/// What it wrote, where a command of it failed.
+pub fn printed(script: &str, output: io::Result<Output>) -> Result<String, String> {
+    let output = output.map_err(|error| format!("/bin/sh: {error}"))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    Err(format!("{}\n{}", script.trim(), String::from_utf8_lossy(&output.stderr)))
+    let (error, out) = (String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    Err(format!("{}\n{error}{out}", script.trim()))
 }

@@ -21,7 +21,8 @@ const EVENTS: usize = 96;
 const OUTPUT_PER_BYTE: usize = 16 << 10;
 
 /// A home gateway: translation, port-forwards, a filter that lets nobody pretend to be somebody else's host, a route
-/// of each kind, and a narrow way out, so that packets have to be fragmented.
+/// of each kind, and a narrow way out, so that packets have to be fragmented. What is forwarded inwards is addressed to
+/// an outer address: whoever asks an inner one from outside is answered from there, on Linux, too.
 const GATEWAY: &str = "
 ip link set eth1 mtu 1280
 ip route add 172.16.0.0/12 via 10.10.0.5
@@ -29,7 +30,7 @@ ip route add blackhole 100.64.0.0/10
 ip route add unreachable 100.65.0.0/16
 ip route add prohibit 100.66.0.0/16
 sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established=600
-iptables -t nat -A PREROUTING -i eth1 -p tcp --dport 8080 -j DNAT --to-destination 192.168.1.10:80
+iptables -t nat -A PREROUTING -d 203.0.113.2 -p tcp --dport 8080 -j DNAT --to-destination 192.168.1.10:80
 iptables -t nat -A PREROUTING -d 203.0.113.2 -p udp --dport 53 -j DNAT --to-destination 10.10.0.5
 iptables -t nat -A PREROUTING -i eth0 -p tcp --dport 3128 -j REDIRECT --to-ports 80
 iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE
@@ -72,7 +73,7 @@ const COMMANDS: &[&str] = &[
     "iptables -A OUTPUT -p icmp -j DROP",
     "iptables -F OUTPUT",
     "iptables -t nat -D PREROUTING 1",
-    "iptables -t nat -I PREROUTING -p udp --dport 4000 -j DNAT --to-destination 192.168.1.11-192.168.1.14:5000-5003",
+    "iptables -t nat -I PREROUTING -d 203.0.113.2 -p udp --dport 4000 -j DNAT --to-destination 192.168.1.11-192.168.1.14:5000-5003",
     "iptables -t nat -I POSTROUTING -o eth1 -p udp -j SNAT --to-source 203.0.113.2:4000-4003",
     "iptables -t nat -D POSTROUTING -o eth1 -p udp -j SNAT --to-source 203.0.113.2:4000-4003",
     "iptables-save -c",
