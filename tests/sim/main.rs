@@ -8,6 +8,7 @@ mod nat;
 mod nat_icmp;
 mod nat_ports;
 mod network;
+mod offload;
 mod tracking;
 
 use tests::{bench::Bench, datagram::*, network::*};

@@ -10,6 +10,7 @@ use netstack::{
     config::PortInfo,
     exchange::Exchange,
     interface::PortId,
+    offload::{Abilities, Offload},
     outcome::{DropReason, Outcome},
     router::{Context, Limits, Router},
 };
@@ -47,9 +48,21 @@ impl Bench {
 
     /// A router of this size whose random numbers follow from `seed`.
     pub fn with(ports: usize, limits: &Limits, seed: u64, config: &str) -> Self {
-        let mut random = StdRng::seed_from_u64(seed);
         let cards: Vec<_> = (0..ports).map(|port| PortInfo::new(router_mac(port), 1500)).collect();
-        let router = Router::new(&cards, limits, &mut random);
+        Self::on(&cards, limits, seed, config)
+    }
+
+    /// A router in the network of [`NETWORK`] that has also run `config`, and whose cards can what these words say.
+    pub fn with_abilities(abilities: [Abilities; 3], config: &str) -> Self {
+        let cards: Vec<_> = (0..3)
+            .map(|port| PortInfo { abilities: abilities[port], ..PortInfo::new(router_mac(port), 1500) })
+            .collect();
+        Self::on(&cards, &Limits::default(), 0, &[NETWORK, config].concat())
+    }
+
+    fn on(cards: &[PortInfo], limits: &Limits, seed: u64, config: &str) -> Self {
+        let mut random = StdRng::seed_from_u64(seed);
+        let router = Router::new(cards, limits, &mut random);
         let buffers = Exchange::new(BUFFERS, BUFFER_SIZE);
         let mut bench = Self { router, now: Instant::from_secs(1), outcome: None, buffers, random };
         bench.run(config);
@@ -104,6 +117,29 @@ impl Bench {
         self.outcome = Some(self.router.receive(&mut context, PortId(port as u8), packet));
         self.router.poll(&mut context);
         self.collect()
+    }
+
+    /// A frame that is yet to be finished arrives on the wire of `port`, in buffers of so many bytes; gives every frame that
+    /// left because of it, with what is still to be done to it.
+    pub fn inject_unfinished(
+        &mut self,
+        port: usize,
+        frame: &[u8],
+        offload: Offload,
+        buffer: usize,
+    ) -> Vec<(usize, Vec<u8>, Offload)> {
+        let mut parts = frame.chunks(buffer).map(|part| {
+            let mut packet = self.buffers.allocate().expect("a buffer for a received frame");
+            packet.append(part.len()).expect("the part fits the buffer").copy_from_slice(part);
+            packet
+        });
+        let mut packet = parts.next().expect("a frame with a byte");
+        packet.extend(parts);
+        packet.set_offload(offload);
+        let mut context = Context { now: self.now, random: &mut self.random, exchange: &mut self.buffers };
+        self.outcome = Some(self.router.receive(&mut context, PortId(port as u8), packet));
+        self.router.poll(&mut context);
+        self.collect_unfinished()
     }
 
     /// A host on the wire of `port` sends `packet` to the router; gives every packet that left because of it.
@@ -194,9 +230,14 @@ impl Bench {
     }
 
     fn collect(&mut self) -> Vec<(usize, Vec<u8>)> {
+        self.collect_unfinished().into_iter().map(|(port, frame, _)| (port, frame)).collect()
+    }
+
+    fn collect_unfinished(&mut self) -> Vec<(usize, Vec<u8>, Offload)> {
         let mut left = Vec::new();
         while let Some((port, packet)) = self.buffers.take_outgoing() {
-            left.push((usize::from(port.0), packet.bytes().to_vec()));
+            let frame = packet.parts().collect::<Vec<_>>().concat();
+            left.push((usize::from(port.0), frame, *packet.offload()));
             self.buffers.recycle(packet);
         }
         left
