@@ -63,7 +63,7 @@ impl Site {
         site.wan.join(&format!("{SERVER}/24"))?;
         site.lan.run("ip route add default via 192.168.1.1")?;
         site.lan
-            .run(&format!("ping -q -c 1 -i 0.2 -w 60 {SERVER}"))
+            .run(&format!("timeout 90 sh -c 'until ping -q -c 1 -W 1 {SERVER}; do :; done'"))
             .with_context(|| format!("no ping through; the console's log is {}", console.display()))?;
         Ok(site)
     }
