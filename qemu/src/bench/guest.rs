@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use qemu::lab::{Lab, Plan};
@@ -101,7 +102,13 @@ impl Guest {
 
     /// Starts a lab and waits for the prompt.
     pub fn boot(&self, plan: Plan) -> Result<Lab> {
+        self.boot_within(plan, None)
+    }
+
+    /// The same, with another patience than the lab's own.
+    pub fn boot_within(&self, plan: Plan, patience: Option<Duration>) -> Result<Lab> {
         let mut lab = Lab::start(plan)?;
+        lab.patience = patience.unwrap_or(lab.patience);
         if matches!(self, Guest::Linux(_)) {
             lab.console.prompt = linux::PROMPT.into();
         }

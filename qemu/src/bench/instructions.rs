@@ -5,41 +5,19 @@
 //! same wake-up and the same way back to sleep. The difference has all that the further 64 need, their share of
 //! interrupts, kicks and looks at the clock included.
 
-use std::net::Ipv4Addr;
-
 use anyhow::{Context, Result};
-use qemu::lab::{Lab, Plan};
+use qemu::lab::Lab;
 use serde_json::json;
-use smoltcp::wire::EthernetAddress;
 
 use super::Bench;
-use super::frame::Path;
 use super::guest::Guest;
+use super::masquerade::{self, MASQUERADE};
 use super::report::{Report, median};
 
 pub const FORWARDED: &str = "instructions per forwarded packet";
 pub const MASQUERADED: &str = "instructions per masqueraded packet";
 pub const NEW_FLOW: &str = "instructions per new masqueraded flow";
 
-const NETWORK: &str = "
-ip addr add 192.168.1.1/24 dev eth0
-ip addr add 203.0.113.1/24 dev eth1
-ip link set eth0 up
-ip link set eth1 up
-ip route add default via 203.0.113.254
-sysctl -w net.ipv4.ip_forward=1
-";
-const MASQUERADE: &str = "
-iptables -P FORWARD DROP
-iptables -A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT
-iptables -A FORWARD -i eth0 -j ACCEPT
-iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE
-";
-const LAPTOP_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 0x0a]);
-const LAPTOP: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
-const GATEWAY_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 1, 1]);
-const GATEWAY: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 254);
-const WEB: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 /// What a card's ring holds at least twice.
 const BURST: u32 = 64;
 /// The median of so many differences has nothing of timers that fired in between.
@@ -66,12 +44,9 @@ struct Router {
 
 impl Router {
     fn boot(guest: &Guest, bench: &Bench, name: &str, rules: &str) -> Result<Router> {
-        // Both neighbours are known for good: no ARP is counted.
-        let neighbours =
-            guest.neighbour(LAPTOP, LAPTOP_MAC, "eth0") + &guest.neighbour(GATEWAY, GATEWAY_MAC, "eth1");
-        let mut plan = guest.plan(name, &format!("{NETWORK}{neighbours}{rules}"))?;
+        let mut plan = masquerade::plan(guest, bench, name, rules)?;
         plan.more.extend(["-icount", "shift=0"].map(Into::into));
-        let lab = guest.boot(Plan { board: bench.board.clone(), ..plan })?;
+        let lab = guest.boot(plan)?;
         Ok(Router { lab, sent: 0 })
     }
 
@@ -101,9 +76,8 @@ impl Router {
     /// Lets so many packets arrive at a machine that is stopped, and waits until they have left.
     fn arrive(&mut self, count: u32, port: impl Fn(u32) -> u16) -> Result<()> {
         self.lab.segments[1].seen.clear();
-        let path = Path { macs: (LAPTOP_MAC, self.lab.segments[0].router), addresses: (LAPTOP, WEB) };
         for number in self.sent..self.sent + count {
-            self.lab.inject(0, &path.datagram(port(number)))?;
+            masquerade::send(&mut self.lab, port(number), 0)?;
         }
         self.sent += count;
         self.lab.until("the cable to be empty", |lab| lab.segments[0].is_drained().then_some(()))?;

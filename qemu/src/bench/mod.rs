@@ -6,6 +6,7 @@ mod guest;
 mod idle;
 mod instructions;
 mod linux;
+mod masquerade;
 mod memory;
 mod plot;
 mod record;
@@ -70,6 +71,8 @@ enum Part {
     Boot,
     /// The smallest memory
     Memory,
+    /// The smallest memory with 64 k flows, and with 1 M
+    Flows,
     /// What an idle router costs
     Idle,
     /// Gbit/s with one stream and with four
@@ -131,6 +134,7 @@ impl Part {
             Part::Instructions => instructions::measure(bench, report),
             Part::Boot => boot::measure(bench, report),
             Part::Memory => memory::measure(bench, report),
+            Part::Flows => memory::measure_flows(bench, report),
             Part::Idle => idle::measure(bench, report),
             Part::Tcp => taps::tcp(bench, report),
             Part::Packets => taps::packets(bench, report),
