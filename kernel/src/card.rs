@@ -2,12 +2,13 @@
 
 use crate::{
     interrupt::{Taken, Vector},
-    virtio::{ANY_LAYOUT, Bell, Device, VERSION_1},
+    virtio::{Bell, Device},
 };
 use core::mem;
 use kernel::{
-    queues::{Header, Queues},
-    ring::{Direction, Ring},
+    control::{Command, Control},
+    features::Features,
+    queues::Queues,
 };
 use log::{error, info, warn};
 use netstack::{config::PortInfo, exchange::Exchange};
@@ -18,22 +19,24 @@ use smoltcp::{
 
 const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
-
-const FEATURE_MTU: u64 = 1 << 3;
-const FEATURE_MAC: u64 = 1 << 5;
-const FEATURE_STATUS: u64 = 1 << 16;
-const WANTED: u64 = FEATURE_MTU | FEATURE_MAC | FEATURE_STATUS | ANY_LAYOUT | VERSION_1;
+/// Where it is as long as one pair of queues is used, however many there are (virtio 1.2, 5.1.2).
+const CONTROL: u16 = 2;
+/// Descriptors of the control queue: a command takes two.
+const CONTROL_SIZE: u16 = 4;
 
 /// Offsets in the device's configuration (virtio 1.2, 5.1.4).
 const CONFIGURATION_STATUS: usize = 6;
 const CONFIGURATION_MTU: usize = 10;
 const LINK_UP: u16 = 1;
+const ANNOUNCE: u16 = 2;
 
 const STANDARD_MTU: usize = 1500;
 /// Bytes of frame around an IP packet: the Ethernet header and one VLAN tag.
 const AROUND_PACKET: usize = 18;
 /// Lies that a device may tell before it is stopped.
 const MOST_LIES: u64 = 64;
+/// How soon the answer to a command is looked for.
+const ANSWER_INTERVAL: Duration = Duration::from_millis(1);
 /// How long a device stays stopped.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -44,13 +47,18 @@ pub struct Card {
     ring_limit: u16,
     /// `None`: the device is stopped.
     queues: Option<Queues<Bell>>,
-    features: u64,
+    control: Option<Control<Bell>>,
+    features: Features,
     /// Whether it interrupts; one that does not is looked at from time to time.
     interrupts: bool,
     carrier: bool,
     /// What the router believes of the carrier.
     carrier_told: bool,
     mac: EthernetAddress,
+    /// The address whose frames the device was asked to let in, besides its own.
+    let_in: EthernetAddress,
+    /// Whether the device asks that the router make itself known.
+    announcement_wanted: bool,
     restart_at: Option<Instant>,
 }
 
@@ -71,11 +79,14 @@ impl Card {
             number,
             ring_limit,
             queues: None,
-            features: 0,
+            control: None,
+            features: Features(0),
             interrupts: false,
             carrier: true,
             carrier_told: true,
             mac: fallback,
+            let_in: fallback,
+            announcement_wanted: false,
             restart_at: None,
         };
         card.start()?;
@@ -85,40 +96,74 @@ impl Card {
 
     fn start(&mut self) -> Result<(), &'static str> {
         let device = &mut self.device;
-        self.features = device.negotiate(WANTED)?;
-        if self.features & (VERSION_1 | ANY_LAYOUT) == 0 {
+        self.features = device.negotiate(|offered| Features::choose(offered).0).map(Features)?;
+        if !self.features.any_layout() {
             return Err("a legacy device that wants its header in a buffer of its own");
         }
-        let header = if self.features & VERSION_1 != 0 { Header::Modern } else { Header::Legacy };
         self.interrupts = device.connect_interrupts(RECEIVE, Vector::card(self.number));
-        let mut ring = |queue, direction| {
-            let size = device.queue_size(queue, self.ring_limit);
-            if size == 0 {
-                return Err("a queue is missing");
+        let sizes = [RECEIVE, TRANSMIT].map(|queue| device.queue_size(queue, self.ring_limit));
+        if sizes.contains(&0) {
+            return Err("a queue is missing");
+        }
+        let bells = [RECEIVE, TRANSMIT].map(|queue| device.bell(queue));
+        let room = AROUND_PACKET + STANDARD_MTU;
+        let queues = Queues::new(sizes, bells, self.features.format(), room);
+        for (queue, (addresses, size)) in [RECEIVE, TRANSMIT].into_iter().zip(queues.rings()) {
+            device.attach(queue, addresses, size);
+        }
+        self.control = match device.queue_size(CONTROL, CONTROL_SIZE) {
+            CONTROL_SIZE if self.features.control() => {
+                let control = Control::new(CONTROL_SIZE, device.bell(CONTROL));
+                let (addresses, size) = control.ring();
+                device.attach(CONTROL, addresses, size);
+                Some(control)
             }
-            let ring = Ring::new(size, direction);
-            device.attach(queue, &ring);
-            Ok(ring)
+            _ => None,
         };
-        let receive = ring(RECEIVE, Direction::Receive)?;
-        let transmit = ring(TRANSMIT, Direction::Transmit)?;
-        let bells = [device.bell(RECEIVE), device.bell(TRANSMIT)];
         device.start();
         info!(
-            "eth{}: {header:?} virtio, rings of {} and {}, features {:#x}{}",
+            "eth{}: rings of {} and {}, features {:#x}{}",
             self.number,
-            receive.size(),
-            transmit.size(),
-            self.features,
+            sizes[0],
+            sizes[1],
+            self.features.0,
             if self.interrupts { "" } else { ", no interrupts" }
         );
-        self.queues = Some(Queues::new(receive, transmit, bells, header, AROUND_PACKET + STANDARD_MTU));
-        self.carrier = self.link_is_up();
+        self.queues = Some(queues);
+        self.carrier = self.status() & LINK_UP != 0;
+        self.filter();
         Ok(())
     }
 
+    /// Has the device let in what is for the router or for a group. The plane sorts out the rest, where there is any.
+    fn filter(&mut self) {
+        if !self.features.filter() {
+            return;
+        }
+        self.ask(Command::AllMulticast(true));
+        self.ask(Command::Address(self.let_in));
+        self.ask(Command::Promiscuous(false));
+    }
+
+    fn ask(&mut self, command: Command) {
+        let Some(control) = &mut self.control else { return };
+        if !control.ask(command) {
+            error!("eth{}: the device answers no commands", self.number);
+            // Its ring stays where the device knows it to be.
+            mem::forget(self.control.take());
+        }
+    }
+
+    /// Has the device let in frames for the address that the card now has.
+    pub fn set_mac(&mut self, mac: EthernetAddress) {
+        if self.let_in != mac {
+            self.let_in = mac;
+            self.filter();
+        }
+    }
+
     fn own_mac(&self) -> Option<EthernetAddress> {
-        if self.features & FEATURE_MAC == 0 {
+        if !self.features.mac() {
             return None;
         }
         let mut mac = EthernetAddress([0; 6]);
@@ -128,20 +173,24 @@ impl Card {
         mac.is_unicast().then_some(mac)
     }
 
-    fn link_is_up(&self) -> bool {
-        let status = || self.device.configuration_word(CONFIGURATION_STATUS);
-        self.features & FEATURE_STATUS == 0 || status().is_some_and(|status| status & LINK_UP != 0)
+    /// The device's status; without one the link is up.
+    fn status(&self) -> u16 {
+        let status = self.features.status().then(|| self.device.configuration_word(CONFIGURATION_STATUS));
+        status.map_or(LINK_UP, Option::unwrap_or_default)
     }
 
     /// What the router needs to know, given the bytes of frame that a buffer holds.
     pub fn port_info(&self, frame_room: usize) -> PortInfo {
-        let offered = if self.features & FEATURE_MTU != 0 {
-            self.device.configuration_word(CONFIGURATION_MTU)
-        } else {
-            None
-        };
-        let room = u16::try_from(frame_room - AROUND_PACKET).unwrap_or(u16::MAX);
-        PortInfo::new(self.mac, offered.map_or(room, |mtu| mtu.clamp(68, room)))
+        let offered =
+            if self.features.mtu() { self.device.configuration_word(CONFIGURATION_MTU) } else { None };
+        // A frame that fits into no buffer takes several, where the device can do that.
+        let room = if self.features.mergeable() { usize::from(u16::MAX) } else { frame_room - AROUND_PACKET };
+        let room = u16::try_from(room).unwrap_or(u16::MAX);
+        PortInfo {
+            mac: self.mac,
+            max_mtu: offered.map_or(room, |mtu| mtu.clamp(68, room)),
+            abilities: self.features.abilities(),
+        }
     }
 
     /// Buffers that its rings hold.
@@ -176,14 +225,29 @@ impl Card {
         if self.device.needs_reset() {
             self.stop(exchange, now);
         } else {
-            self.carrier = self.queues.is_some() && self.link_is_up();
+            let status = self.status();
+            self.carrier = self.queues.is_some() && status & LINK_UP != 0;
+            self.announcement_wanted |= self.features.announce() && status & ANNOUNCE != 0;
         }
+    }
+
+    /// Whether the device asks that the router make itself known on its network, as after a migration. To ask is to
+    /// promise it.
+    pub fn take_announcement(&mut self) -> bool {
+        let wanted = mem::take(&mut self.announcement_wanted);
+        if wanted {
+            self.ask(Command::Announced);
+        }
+        wanted
     }
 
     /// Stops a device that has lost its way, and starts it anew after a pause.
     pub fn tend(&mut self, exchange: &mut Exchange, now: Instant) {
         if self.queues.as_ref().is_some_and(|queues| queues.lies() > MOST_LIES) {
             self.stop(exchange, now);
+        }
+        if let Some((command, accepted)) = self.control.as_mut().and_then(Control::poll) {
+            self.answered(command, accepted);
         }
         if self.restart_at.is_some_and(|at| at <= now) {
             self.restart_at = None;
@@ -194,26 +258,39 @@ impl Card {
         }
     }
 
+    fn answered(&mut self, command: Command, accepted: bool) {
+        match command {
+            _ if accepted => {}
+            // It knows no table of addresses: then it has to let in everything.
+            Command::Address(_) => self.ask(Command::Promiscuous(true)),
+            _ => warn!("eth{}: the device refuses {command:?}", self.number),
+        }
+    }
+
     fn stop(&mut self, exchange: &mut Exchange, now: Instant) {
         let Some(queues) = self.queues.take() else { return };
         self.carrier = false;
         match self.device.reset() {
             Ok(()) => {
                 // SAFETY: the device was reset.
-                unsafe { queues.dissolve(exchange) };
+                unsafe {
+                    queues.dissolve(exchange);
+                    self.control.take().map(|control| control.dissolve());
+                }
                 warn!("eth{}: the device is confused and was stopped", self.number);
                 self.restart_at = Some(now + RESTART_PAUSE);
             }
             Err(error) => {
                 // It may write to its buffers for ever, so nobody else may have them.
-                mem::forget(queues);
+                mem::forget((queues, self.control.take()));
                 error!("eth{}: given up: {error}", self.number);
             }
         }
     }
 
     /// When [`Card::tend`] has something to do.
-    pub fn poll_at(&self) -> Option<Instant> {
-        self.restart_at
+    pub fn poll_at(&self, now: Instant) -> Option<Instant> {
+        let answer = self.control.as_ref().is_some_and(Control::is_busy).then(|| now + ANSWER_INTERVAL);
+        [self.restart_at, answer].into_iter().flatten().min()
     }
 }

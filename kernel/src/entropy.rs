@@ -3,7 +3,7 @@
 
 use crate::{
     clock,
-    virtio::{ANY_LAYOUT, Bell, Device, VERSION_1},
+    virtio::{Bell, Device},
 };
 use alloc::{boxed::Box, string::String};
 use chacha20::ChaCha20Rng;
@@ -11,7 +11,10 @@ use core::{
     arch::x86_64::{__cpuid, __cpuid_count, _rdrand64_step, _rdseed64_step},
     hint, mem,
 };
-use kernel::ring::{Direction, Ring};
+use kernel::{
+    features::Features,
+    ring::{Part, Ring},
+};
 use rand_core::SeedableRng;
 
 type Seed = [u8; 32];
@@ -97,21 +100,20 @@ fn rdrand() -> Option<Seed> {
 
 /// Asks an entropy device once. It is stopped afterwards, so that it shares no memory any more.
 fn from_device(device: &mut Device) -> Option<Seed> {
-    device.negotiate(VERSION_1 | ANY_LAYOUT).ok()?;
+    device.negotiate(|offered| offered & (Features::VERSION_1 | Features::ANY_LAYOUT)).ok()?;
     let size = device.queue_size(DEVICE_QUEUE, 1);
     if size == 0 {
         return None;
     }
-    let mut ring = Ring::new(size, Direction::Receive);
-    device.attach(DEVICE_QUEUE, &ring);
+    let mut ring = Ring::new(size);
+    device.attach(DEVICE_QUEUE, ring.addresses(), size);
     let mut bell: Bell = device.bell(DEVICE_QUEUE);
     device.start();
 
-    let buffer = Box::new(Seed::default());
-    let address = buffer.as_ptr() as u64;
+    let mut buffer = Box::new(Seed::default());
+    let chain = ring.take([Part::writable(&mut buffer[..])])?;
     // SAFETY: the buffer is on the heap, and stays in the ring until the device is done or stopped.
-    let pushed = unsafe { ring.push(buffer, address, size_of::<Seed>() as u32) };
-    debug_assert!(pushed.is_ok(), "the ring is empty");
+    unsafe { ring.push(chain, buffer) };
     ring.publish(&mut bell);
     let end = clock::now().total_micros() + DEVICE_PATIENCE_MICROS;
     while !ring.has_used() && clock::now().total_micros() < end {

@@ -29,10 +29,17 @@ impl Doorbell for &Bell {
 }
 
 /// A buffer that the driver has published.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Offer {
-    /// Number of its descriptor.
+    /// Number of its first descriptor.
     pub id: u32,
+    /// Its parts, in order.
+    pub parts: Vec<Stretch>,
+}
+
+/// A part of a buffer as the device sees it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stretch {
     /// Where it lies.
     pub address: u64,
     /// How long it is.
@@ -42,18 +49,37 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Writes into the buffer as a device does.
-    pub fn fill(&self, bytes: &[u8]) {
-        assert!(self.writable && bytes.len() <= self.length as usize);
-        // SAFETY: the driver lends the buffer to the device.
-        unsafe { core::slice::from_raw_parts_mut(self.address as *mut u8, bytes.len()) }
-            .copy_from_slice(bytes);
+    /// Its only part.
+    pub fn part(&self) -> Stretch {
+        assert_eq!(self.parts.len(), 1);
+        self.parts[0]
     }
 
-    /// What the buffer holds.
+    /// Bytes that the device may write.
+    pub fn room(&self) -> u32 {
+        self.parts.iter().filter(|part| part.writable).map(|part| part.length).sum()
+    }
+
+    /// Writes into the buffer as a device does.
+    pub fn fill(&self, mut bytes: &[u8]) {
+        assert!(bytes.len() <= self.room() as usize);
+        for part in self.parts.iter().filter(|part| part.writable) {
+            let (here, rest) = bytes.split_at(bytes.len().min(part.length as usize));
+            // SAFETY: the driver lends the buffer to the device.
+            unsafe { core::slice::from_raw_parts_mut(part.address as *mut u8, here.len()) }
+                .copy_from_slice(here);
+            bytes = rest;
+        }
+    }
+
+    /// What the device can read of the buffer.
     pub fn bytes(&self) -> Vec<u8> {
+        let readable = self.parts.iter().filter(|part| !part.writable);
         // SAFETY: as in `fill`.
-        unsafe { core::slice::from_raw_parts(self.address as *const u8, self.length as usize) }.to_vec()
+        let bytes = |part: &Stretch| unsafe {
+            core::slice::from_raw_parts(part.address as *const u8, part.length as usize)
+        };
+        readable.flat_map(bytes).copied().collect()
     }
 }
 
@@ -68,7 +94,12 @@ pub struct Device {
 impl Device {
     /// The other side of `ring`, which must outlive it.
     pub fn of<T>(ring: &Ring<T>) -> Self {
-        Self { addresses: ring.addresses(), size: ring.size(), next_available: 0, used: 0 }
+        Self::at(ring.addresses(), ring.size())
+    }
+
+    /// The other side of a ring that lies there, and must outlive it.
+    pub fn at(addresses: Addresses, size: u16) -> Self {
+        Self { addresses, size, next_available: 0, used: 0 }
     }
 
     fn read<T: Copy>(&self, address: u64) -> T {
@@ -81,22 +112,32 @@ impl Device {
         unsafe { (address as *mut T).write_volatile(value) };
     }
 
-    /// The buffers that were published and not taken yet.
-    pub fn take(&mut self) -> Vec<Offer> {
-        let mut taken = Vec::new();
-        while self.read::<u16>(self.addresses.available + 2) != self.next_available {
-            let place = u64::from(self.next_available % self.size);
-            let id: u16 = self.read(self.addresses.available + 4 + 2 * place);
+    /// The next buffer that was published and not taken yet.
+    pub fn take_one(&mut self) -> Option<Offer> {
+        if self.read::<u16>(self.addresses.available + 2) == self.next_available {
+            return None;
+        }
+        let place = u64::from(self.next_available % self.size);
+        self.next_available = self.next_available.wrapping_add(1);
+        let id: u16 = self.read(self.addresses.available + 4 + 2 * place);
+        let (mut parts, mut next) = (Vec::new(), Some(id));
+        while let Some(id) = next {
+            assert!(id < self.size && parts.len() < self.size.into(), "a chain leads out of the table");
             let descriptor = self.addresses.descriptors + 16 * u64::from(id);
-            taken.push(Offer {
-                id: id.into(),
+            let flags: u16 = self.read(descriptor + 12);
+            parts.push(Stretch {
                 address: self.read(descriptor),
                 length: self.read(descriptor + 8),
-                writable: self.read::<u16>(descriptor + 12) == 2,
+                writable: flags & 2 != 0,
             });
-            self.next_available = self.next_available.wrapping_add(1);
+            next = (flags & 1 != 0).then(|| self.read(descriptor + 14));
         }
-        taken
+        Some(Offer { id: id.into(), parts })
+    }
+
+    /// The buffers that were published and not taken yet.
+    pub fn take(&mut self) -> Vec<Offer> {
+        core::iter::from_fn(|| self.take_one()).collect()
     }
 
     /// Says that it is done with a buffer.
@@ -111,6 +152,13 @@ impl Device {
     pub fn set_index(&mut self, index: u16) {
         self.used = index;
         self.write(self.addresses.used + 2, index);
+    }
+
+    /// Writes `value` into one of the 8-byte words of the descriptor table and both rings.
+    pub fn scribble(&mut self, place: usize, value: u64) {
+        let end = self.addresses.used + 4 + 8 * u64::from(self.size);
+        let words = (end - self.addresses.descriptors) / 8;
+        self.write(self.addresses.descriptors + 8 * (place as u64 % words), value);
     }
 
     /// Sets the flags of the used ring: 1 says that no kick is needed.

@@ -4,8 +4,11 @@
 extern crate alloc;
 
 pub mod acpi;
+pub mod control;
 #[cfg(test)]
 mod fake_device;
+pub mod features;
+pub mod header;
 pub mod log_ring;
 pub mod options;
 pub mod queues;

@@ -1,7 +1,8 @@
 //! The machine below the router: it is started here, and then runs the one event loop.
 //!
-//! One turn of the loop takes a burst from each card through the router, serves the console, and kicks each card once.
-//! When nothing happens, the processor spins for a moment, switches interrupts on, looks again, and halts.
+//! One turn of the loop takes a burst from each card through the router, and kicks each card once. The console and all
+//! that time asks for have their turn when no frame came in, and from time to time. When nothing happens, the processor
+//! spins for a moment, switches interrupts on, looks again, and halts.
 #![no_std]
 #![no_main]
 
@@ -52,8 +53,8 @@ const CONSOLE_INPUT: usize = 64;
 const CONSOLE_LOADS: usize = 4;
 /// Log lines are not shown while that much output waits.
 const CONSOLE_BACKLOG: usize = 8 << 10;
-/// How long the loop spins before it halts.
-const SPIN: Duration = Duration::from_micros(20);
+/// How long frames may keep the loop from everything else.
+const CHORES_INTERVAL: Duration = Duration::from_micros(250);
 /// How often is looked at what makes no interrupt.
 const LOOK_INTERVAL: Duration = Duration::from_millis(4);
 
@@ -65,6 +66,10 @@ struct Kernel {
     cards: Vec<Card>,
     random: ChaCha20Rng,
     machine: Machine,
+    /// How long the loop spins before it halts.
+    spin: Duration,
+    /// When the chores are due, even if frames keep coming in.
+    next_chores: Instant,
     /// Whether the serial port interrupts when its transmitter has room.
     awaiting_room: bool,
 }
@@ -74,15 +79,24 @@ impl Kernel {
         loop {
             let now = clock::now();
             let mut busy = self.receive(now);
-            busy |= self.read_console(now);
-            self.poll(now);
+            if !busy || now >= self.next_chores {
+                busy |= self.do_chores(now);
+                self.next_chores = now + CHORES_INTERVAL;
+            }
             self.transmit();
-            busy |= self.write_console();
-            self.machine.end_if_asked(!self.console.output().is_empty(), now);
             if !busy && !self.machine.is_ending() {
                 self.rest();
             }
         }
+    }
+
+    /// Everything but frames. Says whether there is more to do at once.
+    fn do_chores(&mut self, now: Instant) -> bool {
+        let mut busy = self.read_console(now);
+        self.poll(now);
+        busy |= self.write_console();
+        self.machine.end_if_asked(!self.console.output().is_empty(), now);
+        busy
     }
 
     /// A burst from each card through the router. Says whether there was any.
@@ -91,10 +105,10 @@ impl Kernel {
         for (number, card) in self.cards.iter_mut().enumerate() {
             let Some(queues) = card.queues() else { continue };
             queues.reclaim(&mut self.exchange);
+            let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
             for _ in 0..BURST {
-                let Some(packet) = queues.receive(&mut self.exchange) else { break };
+                let Some(packet) = queues.receive(cx.exchange) else { break };
                 busy = true;
-                let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
                 self.router.receive(cx, PortId(number as u8), packet);
             }
             queues.refill(&mut self.exchange);
@@ -124,6 +138,12 @@ impl Kernel {
             if let Some(carrier) = card.carrier_news() {
                 info!("eth{number}: link is {}", if carrier { "up" } else { "down" });
                 self.router.set_carrier(PortId(number as u8), carrier);
+            }
+            if card.take_announcement() {
+                self.router.announce(PortId(number as u8));
+            }
+            if let Some(mac) = self.router.mac(PortId(number as u8)) {
+                card.set_mac(mac);
             }
         }
         while self.console.output().len() < CONSOLE_BACKLOG
@@ -161,7 +181,7 @@ impl Kernel {
 
     /// Nothing happened: spins, and halts where still nothing happens.
     fn rest(&mut self) {
-        let spin_until = clock::now() + SPIN;
+        let spin_until = clock::now() + self.spin;
         while clock::now() < spin_until {
             if self.has_received() {
                 return;
@@ -204,8 +224,9 @@ impl Kernel {
             let starved = card.queues().is_some_and(|queues| queues.is_starved());
             starved || !card.interrupts()
         });
-        let cards = self.cards.iter().filter_map(Card::poll_at).min();
-        let look = look.then(|| clock::now() + LOOK_INTERVAL);
+        let now = clock::now();
+        let cards = self.cards.iter().filter_map(|card| card.poll_at(now)).min();
+        let look = look.then(|| now + LOOK_INTERVAL);
         [self.router.poll_at(), self.console.poll_at(), cards, look].into_iter().flatten().min()
     }
 }

@@ -11,6 +11,9 @@ pub struct MmioDevice {
     pub interrupt: u32,
 }
 
+/// Long enough for the answer to a frame that was just sent to a machine nearby, short enough to cost an idle host nothing.
+const SPIN_MICROS: u32 = 20;
+
 /// What the command line says.
 #[derive(Clone, Copy, Debug)]
 pub struct Options<'a> {
@@ -21,13 +24,23 @@ pub struct Options<'a> {
     pub panic_off: bool,
     /// `debug`: log debugging messages too.
     pub debug: bool,
+    /// `spin=N`: how many microseconds the idle processor waits for a frame before it halts; at most a second.
+    pub spin_micros: u32,
 }
 
 impl<'a> Options<'a> {
     /// Reads a command line. Unknown words are passed over, as the loader may add some of its own.
     pub fn parse(line: &'a str) -> Self {
+        let mut words = line.split_ascii_whitespace();
         let has = |word| line.split_ascii_whitespace().any(|given| given == word);
-        Self { line, no_configuration: has("config=none"), panic_off: has("panic=off"), debug: has("debug") }
+        let spin = words.find_map(|word| word.strip_prefix("spin=")?.parse().ok());
+        Self {
+            line,
+            no_configuration: has("config=none"),
+            panic_off: has("panic=off"),
+            debug: has("debug"),
+            spin_micros: spin.map_or(SPIN_MICROS, |micros: u32| micros.min(1_000_000)),
+        }
     }
 
     /// The devices that the command line lists, in its order.
@@ -70,6 +83,13 @@ mod tests {
         assert!(options.no_configuration && options.panic_off && !options.debug);
         let options = Options::parse("xconfig=none panic=offline debugger");
         assert!(!options.no_configuration && !options.panic_off && !options.debug);
+    }
+
+    #[test]
+    fn spinning_has_a_limit() {
+        let micros = |line| Options::parse(line).spin_micros;
+        assert_eq!([micros("spin=0"), micros("x spin=150"), micros("spin=4000000000")], [0, 150, 1_000_000]);
+        assert_eq!([micros(""), micros("spin=x"), micros("spin=-1")], [SPIN_MICROS; 3]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A split virtqueue, one descriptor for each buffer. Read first: virtio 1.2, 2.7 "Split Virtqueues".
+//! A split virtqueue. Read first: virtio 1.2, 2.7 "Split Virtqueues".
 //!
 //! The device sees the memory of the ring and may write anything there at any time. So nothing is believed: what a
 //! buffer is, where it lies and how long it is stands in memory of our own, and an answer that does not fit is counted
@@ -19,13 +19,38 @@ pub trait Doorbell {
     fn ring(&mut self);
 }
 
-/// What the device does with a buffer.
+/// What the device does with a part of a buffer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
-    /// It reads: the buffer is sent.
+    /// It reads.
     Transmit,
-    /// It writes: the buffer is received into.
+    /// It writes.
     Receive,
+}
+
+/// A stretch of memory in a buffer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// Where it lies.
+    pub address: u64,
+    /// Its bytes.
+    pub length: u32,
+    /// Whether the device reads it or writes it.
+    pub direction: Direction,
+}
+
+impl Part {
+    /// A part that the device reads.
+    #[inline]
+    pub fn readable(bytes: &[u8]) -> Self {
+        Self { address: bytes.as_ptr() as u64, length: bytes.len() as u32, direction: Direction::Transmit }
+    }
+
+    /// A part that the device writes.
+    #[inline]
+    pub fn writable(bytes: &mut [u8]) -> Self {
+        Self { address: bytes.as_mut_ptr() as u64, length: bytes.len() as u32, direction: Direction::Receive }
+    }
 }
 
 /// Where a ring lies in memory, for the device.
@@ -39,43 +64,62 @@ pub struct Addresses {
     pub used: u64,
 }
 
-struct Slot<T> {
-    buffer: T,
-    length: u32,
+/// Descriptors that a ring may have.
+pub const MOST: usize = 1024;
+
+/// What we know of a descriptor.
+struct Entry<T> {
+    /// The buffer of which it is the first part, where the device has it.
+    buffer: Option<T>,
+    /// How many bytes the device may write to that buffer.
+    writable: u32,
+    /// In how many parts that buffer was given.
+    parts: u16,
+    /// The descriptor of the next part; of a free one: the next free one.
+    next: u16,
 }
 
-/// A ring whose buffers of the type `T` all go in one direction.
+/// A ring of buffers of the type `T`.
 pub struct Ring<T> {
     area: Area,
-    direction: Direction,
-    /// What the device has, by the number of its descriptor.
-    slots: Box<[Option<Slot<T>>]>,
-    /// Numbers of descriptors that the device does not have: the first `room` of them.
-    free: Box<[u16]>,
+    /// As many as there may ever be: so each number leads to one, and nothing has to be compared on a packet's way.
+    entries: Box<[Entry<T>; MOST]>,
+    /// The first of the free descriptors, and how many there are.
+    free: u16,
     room: usize,
     /// Place in the available ring for the next buffer; runs ahead of what the device was told.
     next_available: u16,
     published: u16,
     next_used: u16,
-    /// Answers of the device that were seen and not popped yet.
+    /// How far the device has come, as far as it was seen.
     seen: u16,
     lies: u64,
 }
 
+/// Descriptors that were taken for a buffer.
+#[must_use]
+pub struct Chain {
+    head: u16,
+    parts: u16,
+    writable: u32,
+}
+
 impl<T> Ring<T> {
-    /// An empty ring for `size` buffers; interrupts are off.
+    /// An empty ring with `size` descriptors; interrupts are off.
     ///
     /// # Panics
-    /// Unless `size` is a power of two and at most 32,768.
-    pub fn new(size: u16, direction: Direction) -> Self {
+    /// Unless `size` is a power of two and at most [`MOST`].
+    pub fn new(size: u16) -> Self {
         assert!(size.is_power_of_two(), "the size of a split virtqueue is a power of two");
+        assert!(usize::from(size) <= MOST, "no ring is that large");
         let mut area = Area::new(size);
         area.set_interrupts(false);
+        let entry = |id| Entry { buffer: None, writable: 0, parts: 0, next: (id as u16 + 1) % size };
+        let entries: Box<[_]> = (0..MOST).map(entry).collect();
         Self {
             area,
-            direction,
-            slots: (0..size).map(|_| None).collect(),
-            free: (0..size).rev().collect(),
+            entries: entries.try_into().unwrap_or_else(|_| unreachable!("that many were collected")),
+            free: 0,
             room: size.into(),
             next_available: 0,
             published: 0,
@@ -90,12 +134,12 @@ impl<T> Ring<T> {
         self.area.addresses()
     }
 
-    /// Buffers that it holds at most.
+    /// Parts that it holds at most.
     pub fn size(&self) -> u16 {
         self.area.size()
     }
 
-    /// Buffers that fit now.
+    /// Parts that fit now.
     #[inline]
     pub fn room(&self) -> usize {
         self.room
@@ -106,42 +150,63 @@ impl<T> Ring<T> {
         self.lies
     }
 
-    /// Adds a buffer. The device learns of it with [`Ring::publish`].
-    ///
-    /// `buffer` keeps alive and in place the `length` bytes at `address`; it comes back from [`Ring::pop`].
-    ///
-    /// # Errors
-    /// The buffer itself, where the ring is full.
-    ///
-    /// # Safety
-    /// Until the buffer comes back, or the device is reset and the ring dropped, nothing else touches these bytes.
-    #[inline]
-    pub unsafe fn push(&mut self, buffer: T, address: u64, length: u32) -> Result<(), T> {
-        let Some(room) = self.room.checked_sub(1) else { return Err(buffer) };
-        self.room = room;
-        let id = self.free[room];
-        self.area.write_descriptor(id, address, length, self.direction);
-        self.area.write_available(self.next_available, id);
-        self.next_available = self.next_available.wrapping_add(1);
-        let before = self.slots[usize::from(id)].replace(Slot { buffer, length });
-        mem::forget(before); // there was none, which the compiler cannot know
-        Ok(())
+    /// Takes descriptors for a buffer that consists of `parts`; `None` where there are not enough of them, or no part.
+    #[inline(always)] // once for each frame in each direction
+    pub fn take(&mut self, parts: impl IntoIterator<Item = Part>) -> Option<Chain> {
+        let mut parts = parts.into_iter();
+        let (head, mut last, mut count, mut writable) = (self.free, self.free, 0, 0);
+        let mut next_part = parts.next();
+        while let Some(part) = next_part {
+            if count == self.room {
+                return None; // what was written stays in descriptors that are free
+            }
+            next_part = parts.next();
+            let next = self.next_of(last);
+            self.area.write_descriptor(last, part, next_part.is_some().then_some(next));
+            last = next;
+            count += 1;
+            writable += if part.direction == Direction::Receive { part.length } else { 0 };
+        }
+        self.free = last;
+        self.room -= count;
+        (count > 0).then_some(Chain { head, parts: count as u16, writable })
     }
 
-    /// Shows the device all buffers added since the last call, and kicks it where it wants that.
+    /// Adds a buffer. The device learns of it with [`Ring::publish`]; it comes back from [`Ring::pop`].
+    ///
+    /// # Safety
+    /// `chain` was taken for its parts, and `buffer` keeps them in their places. Until it comes back, or the device is
+    /// reset and the ring dropped, nothing else touches them.
+    #[inline(always)]
+    pub unsafe fn push(&mut self, chain: Chain, buffer: T) {
+        self.area.write_available(self.next_available, chain.head);
+        self.next_available = self.next_available.wrapping_add(1);
+        let entry = &mut self.entries[usize::from(chain.head) % MOST];
+        (entry.writable, entry.parts) = (chain.writable, chain.parts);
+        mem::forget(entry.buffer.replace(buffer)); // there was none, which the compiler cannot know
+    }
+
+    #[inline(always)]
+    fn next_of(&self, id: u16) -> u16 {
+        self.entries[usize::from(id) % MOST].next
+    }
+
+    /// Shows the device all buffers added since the last call, and kicks it where it wants that. Whether it did.
     #[inline]
-    pub fn publish(&mut self, doorbell: &mut impl Doorbell) {
+    pub fn publish(&mut self, doorbell: &mut impl Doorbell) -> bool {
         if self.published == self.next_available {
-            return;
+            return false;
         }
         self.published = self.next_available;
         self.area.set_available_index(self.published);
         // The index must be visible before the device's flag is read: else each side may go to sleep just when
         // the other has told it something (virtio 1.2, 2.7.13.4.1).
         fence(Ordering::SeqCst);
-        if self.area.kick_wanted() {
+        let wanted = self.area.kick_wanted();
+        if wanted {
             doorbell.ring();
         }
+        wanted
     }
 
     /// Whether the device has used a buffer that was not popped yet.
@@ -155,38 +220,51 @@ impl<T> Ring<T> {
     #[inline(always)] // once for each frame in each direction
     pub fn pop(&mut self) -> Option<(T, u32)> {
         loop {
-            if self.seen == 0 {
+            if self.next_used == self.seen {
                 self.look()?;
             }
-            self.seen -= 1;
             let (id, written) = self.area.used_element(self.next_used);
             self.next_used = self.next_used.wrapping_add(1);
-            let Some(slot) = self.slots.get_mut(id as usize).and_then(Option::take) else {
+            let entry = self.entries.get_mut(id as usize);
+            let Some((entry, buffer)) = entry.and_then(|entry| entry.buffer.take().map(|it| (entry, it)))
+            else {
                 self.lies += 1;
                 continue;
             };
-            self.free[self.room] = id as u16;
-            self.room += 1;
-            let writable = if self.direction == Direction::Receive { slot.length } else { 0 };
+            let (parts, writable) = (entry.parts, entry.writable);
+            self.release(id as u16, parts);
             if written <= writable {
-                return Some((slot.buffer, written));
+                return Some((buffer, written));
             }
             self.lies += 1;
-            return Some((slot.buffer, 0));
+            return Some((buffer, 0));
         }
+    }
+
+    /// Gives the descriptors of a buffer that came back to the free ones.
+    #[inline(always)]
+    fn release(&mut self, head: u16, parts: u16) {
+        let mut last = head;
+        for _ in 1..parts {
+            last = self.next_of(last);
+        }
+        self.entries[usize::from(last) % MOST].next = self.free;
+        self.free = head;
+        self.room += usize::from(parts);
     }
 
     /// Sees how far the device has come; `None`: no further, or further than it can.
     fn look(&mut self) -> Option<()> {
-        let claimed = self.area.used_index().wrapping_sub(self.next_used);
+        let used = self.area.used_index();
+        let claimed = used.wrapping_sub(self.next_used);
         if claimed == 0 {
             return None;
         }
-        if usize::from(claimed) > self.slots.len() - self.room {
+        if usize::from(claimed) > usize::from(self.size()) - self.room {
             self.lies += 1;
             return None;
         }
-        self.seen = claimed;
+        self.seen = used;
         Some(())
     }
 
@@ -206,7 +284,7 @@ impl<T> Ring<T> {
     /// # Safety
     /// The device was reset since the last [`Ring::publish`], so it touches none of them any more.
     pub unsafe fn into_buffers(self) -> impl Iterator<Item = T> {
-        self.slots.into_iter().flatten().map(|slot| slot.buffer)
+        self.entries.into_iter().filter_map(|entry| entry.buffer)
     }
 }
 

@@ -2,19 +2,20 @@
 
 use netstack::table::fib::Fib;
 
-/// Bytes of a packet buffer in all.
-pub const BUFFER: usize = 2048;
+/// Bytes of a packet buffer in all. A frame of 64 KiB takes 17 of them.
+pub const BUFFER: usize = 4096;
 
 /// Everything else: rules, routes, sockets, the console, the log.
 const OTHER: u64 = 8 << 20;
 /// Buffers beyond those that the rings can hold: for frames that wait, and those that the router makes itself.
-const SPARE_BUFFERS: usize = 512;
+const SPARE_BUFFERS: usize = 256;
 /// Flows that fit into the smallest machine; fewer are never offered.
 const FEWEST_FLOWS: u64 = 65_536;
 /// More than this would delay the start.
 const MOST_FLOWS: u64 = 1 << 20;
 /// Routes that fit into the smallest machine.
 const FEWEST_ROUTES: u64 = 65_536;
+const SOME_MEBIBYTES: u64 = 48 << 20;
 const MANY_MEBIBYTES: u64 = 256 << 20;
 
 /// The sizes.
@@ -32,7 +33,11 @@ pub struct Sizes {
 
 /// Entries that a card's ring may have, given the bytes of free memory.
 pub fn ring_limit(free: u64) -> u16 {
-    if free >= MANY_MEBIBYTES { 1024 } else { 256 }
+    match free {
+        MANY_MEBIBYTES.. => 1024,
+        SOME_MEBIBYTES.. => 256,
+        _ => 128,
+    }
 }
 
 /// Divides `free` bytes of memory; the rings of all cards hold `ring_entries` buffers together.
@@ -62,8 +67,8 @@ mod tests {
     fn the_smallest_machine_holds_65536_flows() {
         for cards in [0, 1, 2, 4] {
             let free = 30 << 20;
-            assert_eq!(ring_limit(free), 256);
-            let sizes = divide(free, cards * 512, Connections::BYTES_PER_FLOW);
+            let entries = cards * 2 * usize::from(ring_limit(free));
+            let sizes = divide(free, entries, Connections::BYTES_PER_FLOW);
             assert!(sizes.flows >= 65_536);
             assert!(total(sizes) <= free, "{cards} cards: {} bytes", total(sizes));
         }

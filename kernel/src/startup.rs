@@ -18,7 +18,10 @@ use netstack::{
     table::connections::Connections,
 };
 use rand_core::Rng;
-use smoltcp::wire::EthernetAddress;
+use smoltcp::{
+    time::{Duration, Instant},
+    wire::EthernetAddress,
+};
 use virtio_drivers::transport::DeviceType;
 
 /// Bytes of frame that a packet buffer holds.
@@ -74,6 +77,8 @@ pub fn start(info: BootInfo) -> ! {
         console: Console::new(&router),
         machine: Machine::new(info.memory_total),
         awaiting_room: false,
+        spin: Duration::from_micros(options.spin_micros.into()),
+        next_chores: Instant::ZERO,
         router,
         exchange,
         cards,

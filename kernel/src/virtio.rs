@@ -4,16 +4,11 @@
 use crate::{apic, devices, interrupt::Vector, pci::MessageTable};
 use alloc::alloc::{alloc_zeroed, dealloc};
 use core::{alloc::Layout, ptr::NonNull};
-use kernel::ring::{Doorbell, Ring};
+use kernel::ring::{Addresses, Doorbell};
 use virtio_drivers::{
     BufferDirection, Hal, PAGE_SIZE, PhysAddr,
     transport::{DeviceStatus, DeviceType, InterruptStatus, SomeTransport, Transport},
 };
-
-/// A device of virtio 1.0 or later.
-pub const VERSION_1: u64 = 1 << 32;
-/// A legacy device takes header and frame in one buffer too.
-pub const ANY_LAYOUT: u64 = 1 << 27;
 
 /// How many times a register is read that must change soon.
 const PATIENCE: usize = 100_000;
@@ -51,15 +46,15 @@ impl Device {
         self.transport.device_type()
     }
 
-    /// Resets the device and agrees on the features that both it and `wanted` have.
+    /// Resets the device, and takes those of the features on offer that `choose` says.
     ///
     /// # Errors
     /// It insists on others, or does not come out of its reset.
-    pub fn negotiate(&mut self, wanted: u64) -> Result<u64, &'static str> {
+    pub fn negotiate(&mut self, choose: impl Fn(u64) -> u64) -> Result<u64, &'static str> {
         self.reset()?;
         let acknowledged = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
         self.transport.set_status(acknowledged);
-        let features = self.transport.read_device_features() & wanted;
+        let features = choose(self.transport.read_device_features());
         self.transport.write_driver_features(features);
         let legacy = self.transport.requires_legacy_layout();
         if legacy {
@@ -98,9 +93,8 @@ impl Device {
     }
 
     /// Tells the device where a queue lies.
-    pub fn attach<T>(&mut self, queue: u16, ring: &Ring<T>) {
-        let at = ring.addresses();
-        self.transport.queue_set(queue, ring.size().into(), at.descriptors, at.available, at.used);
+    pub fn attach(&mut self, queue: u16, at: Addresses, size: u16) {
+        self.transport.queue_set(queue, size.into(), at.descriptors, at.available, at.used);
     }
 
     /// What rings when a queue has something new.

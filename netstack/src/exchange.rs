@@ -1,13 +1,15 @@
 //! Where frames leave the plane and where empty buffers come from: the whole of what it asks of a driver.
 
 use crate::{interface::PortId, packet::Packet};
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::vec::Vec;
 
 /// Buffers in, frames out. Sized once; nothing on a packet's way allocates.
 pub struct Exchange {
     free: Vec<Packet>,
     free_limit: usize,
-    outgoing: VecDeque<(PortId, Packet)>,
+    /// Frames for the driver; those before `next_outgoing` were collected.
+    outgoing: Vec<Option<(PortId, Packet)>>,
+    next_outgoing: usize,
 }
 
 impl Exchange {
@@ -16,7 +18,8 @@ impl Exchange {
         Self {
             free: (0..buffers).map(|_| Packet::with_capacity(capacity)).collect(),
             free_limit: buffers,
-            outgoing: VecDeque::with_capacity(buffers),
+            outgoing: Vec::with_capacity(buffers),
+            next_outgoing: 0,
         }
     }
 
@@ -65,19 +68,26 @@ impl Exchange {
         self.free_limit
     }
 
-    /// Sends a frame out of `port`, which does by itself what is still to be done to it. The driver collects it with [`Exchange::take_outgoing`].
+    /// Sends a frame out of `port`, which does by itself what is still to be done to it. The driver collects it with
+    /// [`Exchange::take_outgoing`].
     pub fn transmit(&mut self, port: PortId, packet: Packet) {
-        self.outgoing.push_back((port, packet));
+        self.outgoing.push(Some((port, packet)));
     }
 
-    /// The next frame to be put on a wire, oldest first.
+    /// The next frame to be put on a wire, oldest first. The driver takes all there are.
     pub fn take_outgoing(&mut self) -> Option<(PortId, Packet)> {
-        self.outgoing.pop_front()
+        let Some(place) = self.outgoing.get_mut(self.next_outgoing) else {
+            self.outgoing.clear();
+            self.next_outgoing = 0;
+            return None;
+        };
+        self.next_outgoing += 1;
+        place.take()
     }
 
     /// Frames that wait for the driver.
     pub fn pending(&self) -> usize {
-        self.outgoing.len()
+        self.outgoing.len() - self.next_outgoing
     }
 }
 

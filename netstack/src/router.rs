@@ -353,6 +353,18 @@ impl Router {
         *known = carrier;
     }
 
+    /// Makes the own addresses on the card's link known there (gratuitous ARP): the machine may have moved.
+    pub fn announce(&mut self, port: PortId) {
+        if let Some(link) = self.links.get(usize::from(port.0)) {
+            self.claims.announce(link.interface, self.now);
+        }
+    }
+
+    /// The MAC address that a card has now.
+    pub fn mac(&self, port: PortId) -> Option<EthernetAddress> {
+        self.links.get(usize::from(port.0)).map(|link| link.mac)
+    }
+
     /// Whether the card below an interface has a link. `lo` always has.
     pub fn carrier(&self, interface: InterfaceId) -> bool {
         self.carrier[usize::from(interface.0)]

@@ -1,33 +1,46 @@
 //! The ring against a device made of plain memory: an honest one, and one that lies.
 
 use super::*;
-use crate::fake_device::{Bell, Device, Offer};
+use crate::fake_device::{Bell, Device, Offer, Stretch};
+use alloc::vec::Vec;
 
 const SIZE: u16 = 4;
 
-fn receive_ring() -> (Ring<char>, Device, Bell) {
-    let ring = Ring::new(SIZE, Direction::Receive);
+fn bench() -> (Ring<char>, Device, Bell) {
+    let ring = Ring::new(SIZE);
     let device = Device::of(&ring);
     (ring, device, Bell::default())
 }
 
-fn push(ring: &mut Ring<char>, name: char) -> Result<(), char> {
+fn part(address: u64, direction: Direction) -> Part {
+    Part { address, length: 100, direction }
+}
+
+fn push_parts(ring: &mut Ring<char>, name: char, parts: &[Part]) -> Option<()> {
+    let chain = ring.take(parts.iter().copied())?;
     // SAFETY: no device of these tests touches a buffer.
-    unsafe { ring.push(name, u64::from(name), 100) }
+    unsafe { ring.push(chain, name) };
+    Some(())
+}
+
+/// Pushes a buffer of one part for the device to write.
+fn push(ring: &mut Ring<char>, name: char) -> Option<()> {
+    push_parts(ring, name, &[part(name.into(), Direction::Receive)])
 }
 
 #[test]
 fn buffers_come_back_in_the_order_of_the_device() {
-    let (mut ring, mut device, mut bell) = receive_ring();
+    let (mut ring, mut device, mut bell) = bench();
     for name in ['a', 'b', 'c', 'd'] {
         push(&mut ring, name).unwrap();
     }
-    assert_eq!(push(&mut ring, 'e'), Err('e'), "the ring is full");
+    assert_eq!(push(&mut ring, 'e'), None, "the ring is full");
     assert!(device.take().is_empty(), "nothing is shown before it is published");
     ring.publish(&mut bell);
     let taken = device.take();
-    let offered =
-        |name, offer: &Offer| offer.address == u64::from(name) && offer.length == 100 && offer.writable;
+    let offered = |name, offer: &Offer| {
+        offer.part() == Stretch { address: u64::from(name), length: 100, writable: true }
+    };
     assert!(
         taken.len() == 4 && ['a', 'b', 'c', 'd'].into_iter().zip(&taken).all(|(name, it)| offered(name, it))
     );
@@ -41,7 +54,7 @@ fn buffers_come_back_in_the_order_of_the_device() {
 
 #[test]
 fn one_kick_for_a_burst_and_none_where_the_device_looks_by_itself() {
-    let (mut ring, mut device, mut bell) = receive_ring();
+    let (mut ring, mut device, mut bell) = bench();
     ring.publish(&mut bell);
     assert_eq!(bell.kicks(), 0, "nothing to tell");
     push(&mut ring, 'a').unwrap();
@@ -57,7 +70,7 @@ fn one_kick_for_a_burst_and_none_where_the_device_looks_by_itself() {
 
 #[test]
 fn the_indexes_wrap() {
-    let (mut ring, mut device, mut bell) = receive_ring();
+    let (mut ring, mut device, mut bell) = bench();
     for round in 0..200_000u32 {
         push(&mut ring, 'x').unwrap();
         push(&mut ring, 'y').unwrap();
@@ -73,19 +86,53 @@ fn the_indexes_wrap() {
 
 #[test]
 fn a_transmit_buffer_is_not_writable_and_nothing_was_written_to_it() {
-    let mut ring = Ring::new(SIZE, Direction::Transmit);
-    let mut device = Device::of(&ring);
-    push(&mut ring, 'a').unwrap();
-    ring.publish(&mut Bell::default());
-    let offer = device.take()[0];
-    assert!(!offer.writable);
+    let (mut ring, mut device, mut bell) = bench();
+    push_parts(&mut ring, 'a', &[part(1, Direction::Transmit)]).unwrap();
+    ring.publish(&mut bell);
+    let offer = &device.take()[0];
+    assert!(!offer.part().writable);
     device.put(offer.id, 1);
     assert_eq!((ring.pop(), ring.lies()), (Some(('a', 0)), 1));
 }
 
 #[test]
+fn a_buffer_in_parts_is_a_chain_and_all_of_it_comes_back() {
+    let (mut ring, mut device, mut bell) = bench();
+    let question = [part(1, Direction::Transmit), part(2, Direction::Transmit), part(3, Direction::Receive)];
+    for _ in 0..10 {
+        push_parts(&mut ring, 'q', &question).unwrap();
+        assert_eq!(push_parts(&mut ring, 'x', &question[..2]), None, "one descriptor is left");
+        push(&mut ring, 'b').unwrap();
+        assert_eq!(push(&mut ring, 'x'), None);
+        ring.publish(&mut bell);
+        let offers = device.take();
+        let places: Vec<_> = offers[0].parts.iter().map(|part| (part.address, part.writable)).collect();
+        assert_eq!(places, [(1, false), (2, false), (3, true)]);
+        for offer in offers.iter().rev() {
+            device.put(offer.id, 100);
+        }
+        assert_eq!((ring.pop(), ring.pop()), (Some(('b', 100)), Some(('q', 100))));
+        assert_eq!((ring.room(), ring.lies()), (4, 0));
+    }
+}
+
+#[test]
+fn a_descriptor_in_the_midst_of_a_chain_is_no_buffer() {
+    let (mut ring, mut device, mut bell) = bench();
+    push_parts(&mut ring, 'q', &[part(1, Direction::Receive); 4]).unwrap();
+    ring.publish(&mut bell);
+    let head = device.take()[0].id;
+    for id in (0..4).filter(|id| *id != head) {
+        device.put(id, 1);
+        assert_eq!(ring.pop(), None);
+    }
+    device.put(head, 400);
+    assert_eq!((ring.pop(), ring.lies(), ring.room()), (Some(('q', 400)), 3, 4));
+}
+
+#[test]
 fn a_number_that_the_device_was_not_given_is_a_lie() {
-    let (mut ring, mut device, mut bell) = receive_ring();
+    let (mut ring, mut device, mut bell) = bench();
     for name in ['a', 'b', 'c', 'd'] {
         push(&mut ring, name).unwrap();
     }
@@ -106,7 +153,7 @@ fn a_number_that_the_device_was_not_given_is_a_lie() {
 
 #[test]
 fn a_length_beyond_the_buffer_is_a_lie() {
-    let (mut ring, mut device, mut bell) = receive_ring();
+    let (mut ring, mut device, mut bell) = bench();
     push(&mut ring, 'a').unwrap();
     ring.publish(&mut bell);
     let id = device.take()[0].id;
@@ -116,21 +163,23 @@ fn a_length_beyond_the_buffer_is_a_lie() {
 
 #[test]
 fn an_index_that_runs_ahead_is_a_lie() {
-    let (mut ring, mut device, mut bell) = receive_ring();
+    let (mut ring, mut device, mut bell) = bench();
     push(&mut ring, 'a').unwrap();
     ring.publish(&mut bell);
     device.set_index(2);
     assert_eq!((ring.pop(), ring.lies()), (None, 1));
     device.set_index(u16::MAX);
     assert_eq!((ring.pop(), ring.lies()), (None, 2));
+    device.set_index(0);
+    assert_eq!((ring.pop(), ring.lies()), (None, 2), "the truth is no lie");
     // SAFETY: this device stopped.
-    let rest: alloc::vec::Vec<_> = unsafe { ring.into_buffers() }.collect();
+    let rest: Vec<_> = unsafe { ring.into_buffers() }.collect();
     assert_eq!(rest, ['a'], "the buffer is not lost");
 }
 
 #[test]
 fn interrupts_are_off_until_asked_for() {
-    let (mut ring, device, _) = receive_ring();
+    let (mut ring, device, _) = bench();
     assert_eq!(device.no_interrupt(), 1);
     ring.set_interrupts(true);
     assert_eq!(device.no_interrupt(), 0);
@@ -140,7 +189,7 @@ fn interrupts_are_off_until_asked_for() {
 
 #[test]
 fn the_layout_is_that_of_legacy_devices() {
-    let ring = Ring::<char>::new(256, Direction::Receive);
+    let ring = Ring::<char>::new(256);
     let addresses = ring.addresses();
     assert_eq!(addresses.descriptors % 4096, 0);
     assert_eq!(addresses.available - addresses.descriptors, 16 * 256);
