@@ -13,10 +13,11 @@ const GATEWAY: &str = include_str!("../data/home-gateway.sh");
 fn ping_passes_the_masquerade() {
     in_namespace(&[TOOLS, &["ping"]].concat(), || {
         let site = Site::with_rutter("linux-ping", GATEWAY);
-        let said = site.laptop.sh("ping -c 20 -i 0.01 -s 1400 198.51.100.7");
-        assert!(said.contains(" 0% packet loss"), "{said}");
-        let said = site.laptop.sh("ping -c 3 -i 0.01 192.168.1.1");
-        assert!(said.contains(" 0% packet loss"), "{said}");
+        // For the last answer, ping waits as long as its interval, which a busy machine may need.
+        for what in ["-c 5 -i 0.5 -s 1400 198.51.100.7", "-c 3 -i 0.5 192.168.1.1"] {
+            let said = site.laptop.sh(&format!("ping {what}"));
+            assert!(said.contains(" 0% packet loss"), "{said}");
+        }
         site.finish();
     });
 }
