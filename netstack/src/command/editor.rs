@@ -11,6 +11,9 @@ const HISTORY_BYTES: usize = 32 * 1024;
 /// Columns that are used where a line is redrawn: every terminal has them.
 const COLUMNS: usize = 79;
 
+const BEL: u8 = 0x07;
+const ESC: u8 = 0x1b;
+
 /// What a byte from the terminal led to, beyond a change of the line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Event {
@@ -121,8 +124,10 @@ impl Editor {
         let after_return = core::mem::take(&mut self.after_return);
         match self.sequence {
             Sequence::None => {}
-            // A line break ends whatever sequence was left open.
-            _ if matches!(byte, b'\r' | b'\n') => self.sequence = Sequence::None,
+            // A control character ends whatever sequence was left open, and does what it does.
+            open if byte < 0x20 && byte != ESC && (open, byte) != (Sequence::Text, BEL) => {
+                self.sequence = Sequence::None;
+            }
             _ => {
                 if let Some(key) = self.in_sequence(byte) {
                     self.key(&key, out);
@@ -138,7 +143,7 @@ impl Editor {
             }
             b'\t' if self.pasting => self.insert(' ', out),
             b'\t' => return Some(Event::Complete),
-            0x1b => self.sequence = Sequence::Escape,
+            ESC => self.sequence = Sequence::Escape,
             0x20..=0x7e => self.insert(char::from(byte), out),
             0x80.. => self.wide(byte, out),
             _ => return self.control(byte, out),
@@ -206,8 +211,8 @@ impl Editor {
 
     fn in_sequence(&mut self, byte: u8) -> Option<Key> {
         let (next, key) = match (self.sequence, byte) {
-            (Sequence::Text, 0x07) => (Sequence::None, None),
-            (_, 0x1b) => (Sequence::Escape, None),
+            (Sequence::Text, BEL) => (Sequence::None, None),
+            (_, ESC) => (Sequence::Escape, None),
             (Sequence::Escape, b'[') => (Sequence::Csi { number: 0, more: false }, None),
             (Sequence::Escape, b'O') => (Sequence::Ss3, None),
             (Sequence::Escape, b']' | b'P' | b'X' | b'^' | b'_') => (Sequence::Text, None),

@@ -66,6 +66,14 @@ fn unknown_sequences_are_ignored() {
 }
 
 #[test]
+fn ctrl_c_brings_the_prompt_back_from_within_any_sequence() {
+    for open in ["\x1b", "\x1b_", "\x1b]0;title", "\x1bP1", "\x1b[1;", "\x1bO"] {
+        let events = [Event::Interrupt, Event::Line(String::from("b"))];
+        assert_eq!(typed(&alloc::format!("a{open}\x03b\r")), events, "{open:?}");
+    }
+}
+
+#[test]
 fn a_line_that_is_too_long_is_refused_whole() {
     let long = "x".repeat(LINE_MAX);
     assert_eq!(line(&(long.clone() + "\r")), long);
