@@ -30,8 +30,9 @@ const RETRY: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(100);
 /// Requests without an answer after which a neighbour has failed.
 const TRIES: u8 = 3;
-/// Packets that wait for one neighbour; the newest are kept (RFC 1122 2.3.2.2 asks for at least one).
-const PARKED_PER_NEIGHBOR: usize = 8;
+/// Packets that wait for one neighbour; the newest are kept (RFC 1122 2.3.2.2 asks for at least one). A traceroute sends
+/// 16 probes before it has heard anything.
+const PARKED_PER_NEIGHBOR: usize = 16;
 /// Entries looked at for one that can be given up: work for one packet stays bounded.
 const EVICTION_SCAN: usize = 16;
 

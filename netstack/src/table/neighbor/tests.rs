@@ -121,9 +121,9 @@ fn an_answer_sends_what_waited_in_order() {
 }
 
 #[test]
-fn eight_packets_wait_for_a_neighbour_and_the_oldest_makes_room() {
+fn sixteen_packets_wait_for_a_neighbour_and_the_oldest_makes_room() {
     let mut bench = Bench::new(8, 64);
-    let displaced: Vec<_> = (0..10).filter_map(|packet| bench.send(PEER, packet)).collect();
+    let displaced: Vec<_> = (0..18).filter_map(|packet| bench.send(PEER, packet)).collect();
     assert_eq!(displaced, [0, 1]);
 }
 
