@@ -5,6 +5,7 @@
 use crate::{
     config::rules::{NatTo, PortRange, RandomPorts},
     headers::protocol,
+    interface::InterfaceId,
     outcome::DropReason,
     table::{
         connections::{Connections, Draft},
@@ -57,16 +58,16 @@ impl Choice<'_> {
                 return Ok(endpoint);
             }
         }
-        let alone = |port: u16| {
-            self.connections.mappings.find_outer(number, at(port)).is_none()
-                && !self.reserved.contains(number, port)
-                && self.is_free(draft, at(port))
-        };
+        // What the router's own sockets send has the port that is reserved for them.
+        let made_here = draft.ingress == InterfaceId::LOOPBACK;
+        let reserved = |port| self.reserved.contains(number, port) && !(made_here && port == own);
+        let shared = |port: u16| !reserved(port) && self.is_free(draft, at(port));
+        let alone =
+            |port: u16| self.connections.mappings.find_outer(number, at(port)).is_none() && shared(port);
         if random.is_none() && allowed(own) && alone(own) {
             return Ok(at(own));
         }
         let range = ports.unwrap_or_else(|| self.default_range(number, own));
-        let shared = |port: u16| !self.reserved.contains(number, port) && self.is_free(draft, at(port));
         search(range, rng, alone)
             // Out of unused ports: TCP may share one between different destinations (RFC 5382 REQ-1, RFC 7857 3).
             .or_else(|| (number == protocol::TCP).then(|| search(range, rng, shared)).flatten())
@@ -191,7 +192,7 @@ mod tests {
             destination_port: 53,
             protocol,
         };
-        Draft::plain(tuple, TcpState::SynSent)
+        Draft { ingress: InterfaceId(1), ..Draft::plain(tuple, TcpState::SynSent) }
     }
 
     impl Nat {
@@ -256,6 +257,16 @@ mod tests {
         assert_ne!(nat.choose(&draft(UDP, 2, 40000, 1), None), Ok(40000));
         let range = PortRange { first: 40000, last: 40010 };
         assert_eq!(nat.choose(&draft(UDP, 2, 5000, 1), Some(range)), Ok(40010));
+    }
+
+    #[test]
+    fn the_routers_own_sockets_keep_their_ports() {
+        let mut nat = nat();
+        nat.reserved.reserve(UDP, PortRange { first: 40000, last: 40001 });
+        let own = Draft { ingress: InterfaceId::LOOPBACK, ..draft(UDP, 1, 40000, 1) };
+        assert_eq!(nat.choose(&own, None), Ok(40000));
+        let range = PortRange { first: 40001, last: 40002 };
+        assert_eq!(nat.choose(&own, Some(range)), Ok(40002), "the other one is another socket's");
     }
 
     #[test]
