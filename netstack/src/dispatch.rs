@@ -255,6 +255,19 @@ impl Router {
         self.discard(cx, packet, reason)
     }
 
+    /// A packet for the router itself did not become whole in time: the sender of its first fragment is told.
+    pub(crate) fn report_incomplete(&mut self, cx: &mut Context<'_>, first: Option<Packet>) {
+        let reason = DropReason::FragmentIncomplete;
+        let Some(mut first) = first else { return self.drops.count(reason) };
+        if let Ok(headers) = Headers::of(&first) {
+            let (error, group) = (IcmpError::ReassemblyTimeExceeded, self.is_broadcast(headers.destination));
+            if let Some(error) = self.icmp_error(cx, &mut first, &headers, error, group, headers.source) {
+                self.originate(cx, Origin::HOST, error);
+            }
+        }
+        self.discard(cx, first, reason);
+    }
+
     /// Whether a packet for the router itself is for the outer endpoint of an inner host.
     fn is_mapped(&self, headers: &Headers) -> bool {
         let Some(port) = headers.destination_port() else { return false };

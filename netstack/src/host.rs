@@ -18,7 +18,7 @@ use crate::{
     outcome::DropReason,
     packet::Packet,
     stage::icmp::IcmpError,
-    wire::checksum,
+    wire::{checksum, ipv4::write_ethernet},
 };
 use alloc::{boxed::Box, vec::Vec};
 use device::{Card, Egress};
@@ -147,6 +147,18 @@ impl Host {
         delivery
     }
 
+    /// Gives up one packet that is still not whole after 30 s. Gives its first fragment, where that has come, as a frame whose
+    /// MAC addresses are zero: its sender is to be told (RFC 1122 3.3.2). Call until it gives nothing.
+    pub fn expire(&mut self, exchange: &mut Exchange, now: Instant) -> Option<Option<Packet>> {
+        let first = self.reassembly.as_mut()?.expire(now)?;
+        Some(first.and_then(|fragment| {
+            let mut packet = exchange.allocate_frame(ETHERNET_HEADER + fragment.len())?;
+            write_ethernet(packet.bytes_mut());
+            packet.bytes_mut()[ETHERNET_HEADER..].copy_from_slice(fragment);
+            Some(packet)
+        }))
+    }
+
     fn deliver_whole(
         &mut self,
         exchange: &mut Exchange,
@@ -251,9 +263,14 @@ impl Host {
         self.poll_at = self.interface.poll_at(now, &self.sockets);
     }
 
-    /// When [`Host::poll`] or [`Host::take_outgoing`] has something to do; a time in the past means at once.
+    /// When [`Host::poll`], [`Host::take_outgoing`] or [`Host::expire`] has something to do; a time in the past means at
+    /// once.
     pub fn poll_at(&self) -> Option<Instant> {
-        if self.egress.is_empty() { self.poll_at } else { Some(Instant::ZERO) }
+        if !self.egress.is_empty() {
+            return Some(Instant::ZERO);
+        }
+        let reassembly = self.reassembly.as_ref().and_then(|reassembly| reassembly.poll_at());
+        [self.poll_at, reassembly].into_iter().flatten().min()
     }
 
     /// The next packet that the router sends itself: a frame whose MAC addresses are zero, to be routed.

@@ -299,6 +299,9 @@ impl Router {
                 self.discard(cx, packet, DropReason::FragmentIncomplete);
             }
         }
+        while let Some(first) = self.host.expire(cx.exchange, cx.now) {
+            self.report_incomplete(cx, first);
+        }
         if self.host.poll_at().is_some_and(|due| due <= cx.now) {
             self.host.poll(cx.exchange, cx.now);
         }

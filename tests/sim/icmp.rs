@@ -1,6 +1,7 @@
 //! What the router says and keeps to itself (RFC 1812 4.3, RFC 1122 3.2.2).
 
 use crate::{assert_error, query};
+use netstack::outcome::DropReason;
 use smoltcp::{
     time::Duration,
     wire::{EthernetAddress, Ipv4Address},
@@ -54,6 +55,21 @@ fn a_closed_port_of_the_router_is_answered() {
     let (_, reset) = bench.exchange(LAN, tcp((ALICE, 40000), (LAN_SIDE, 9), flag::SYN));
     let Body::Tcp { flags, acknowledgment, .. } = reset.body else { panic!("{reset:?}") };
     assert_eq!((flags, acknowledgment), (flag::RST | flag::ACK, 1001));
+}
+
+#[test]
+fn a_packet_for_the_router_that_never_becomes_whole_is_reported_if_its_beginning_came() {
+    let first = udp((ALICE, 40000), (LAN_SIDE, 9)).but(|p| p.more_fragments = true).payload([7; 64]);
+    let later = other(ALICE, LAN_SIDE, 17, &[7; 64]).but(|p| p.offset = 72);
+    let mut bench = Bench::network("");
+    assert_eq!(bench.send(LAN, first.clone()), []);
+    assert_eq!(bench.packets(|bench| bench.pass(Duration::from_secs(29))), []);
+    let left = bench.packets(|bench| bench.pass(Duration::from_secs(2)));
+    assert_error(&left, LAN, (11, 1), &first);
+
+    assert_eq!(bench.send(LAN, later), []);
+    assert_eq!(bench.packets(|bench| bench.pass(Duration::from_secs(60))), []);
+    assert_eq!(bench.router.drops().get(DropReason::FragmentIncomplete), 2);
 }
 
 #[test]

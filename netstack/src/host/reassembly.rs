@@ -86,6 +86,21 @@ impl Reassembly {
             }
         }
     }
+
+    /// Ends one packet whose time is over. Gives its first fragment as it came, where that is here. Call until it gives
+    /// nothing.
+    pub(super) fn expire(&mut self, now: Instant) -> Option<Option<&[u8]>> {
+        let late = |context: &&mut Context| context.key.is_some() && context.began + TIMEOUT <= now;
+        let context = self.contexts.iter_mut().find(late)?;
+        context.key = None;
+        Some(context.first_fragment())
+    }
+
+    /// When the next packet's time is over.
+    pub(super) fn poll_at(&self) -> Option<Instant> {
+        let incomplete = self.contexts.iter().filter(|context| context.key.is_some());
+        incomplete.map(|context| context.began + TIMEOUT).min()
+    }
 }
 
 impl Context {
@@ -150,6 +165,12 @@ impl Context {
         } else {
             Progress::Incomplete
         }
+    }
+
+    /// The first fragment, whose header says how long it is.
+    fn first_fragment(&self) -> Option<&[u8]> {
+        let packet = self.bytes.get(HEADER_ROOM - self.header..).filter(|_| self.header != 0)?;
+        packet.get(..usize::from(u16::from_be_bytes([packet[2], packet[3]])))
     }
 
     /// Makes one header for the whole, and frees the context; the bytes stay until it is used again.
@@ -293,6 +314,23 @@ mod tests {
             let mut reassembly = Reassembly::new();
             assert_eq!(add(&mut reassembly, &parts[0], 0), Ok(None));
             assert_eq!(add(&mut reassembly, &parts[1], second).unwrap().is_some(), whole);
+        }
+    }
+
+    #[test]
+    fn the_first_fragment_is_given_back_when_the_time_is_over() {
+        let parts = fragments(4000, 1500, 7);
+        for (here, first) in [(&parts[..2], Some(&parts[0][14..])), (&parts[1..], None)] {
+            let mut reassembly = Reassembly::new();
+            for part in here.iter().rev() {
+                assert_eq!(add(&mut reassembly, part, 0), Ok(None));
+            }
+            let end = Instant::from_secs(30);
+            assert_eq!(reassembly.poll_at(), Some(end));
+            assert_eq!(reassembly.expire(end - Duration::from_micros(1)), None);
+            assert_eq!(reassembly.expire(end), Some(first));
+            assert_eq!(reassembly.expire(end), None);
+            assert_eq!(reassembly.poll_at(), None);
         }
     }
 
