@@ -20,15 +20,14 @@ use crate::{
         translate,
     },
     table::{
-        connections::deltas,
         fib::{Destination, NextHop, source_on},
-        flow::{Direction, FlowId, Shortcut, Tuple, status},
+        flow::{Direction, FlowId, Tuple, status},
         mapping::Endpoint,
         neighbor::{self, NeighborId},
-        tick::Tick,
+        shortcut::{Course, ShortcutId},
+        tick::{Tick, Ticks},
     },
     trace::Silent,
-    wire::checksum::Delta,
 };
 use smoltcp::wire::{EthernetAddress, Ipv4Address};
 
@@ -159,7 +158,12 @@ impl Router {
             FlowPart::New(draft) => translate::rewrite_from(frame, headers, &draft.original, &draft.leaving),
             FlowPart::Existing { id, direction, .. } => {
                 let flow = self.connections.flows.get(*id);
-                translate::rewrite_from(frame, headers, flow.tuple(*direction), &flow.translated(*direction));
+                translate::rewrite_from(
+                    frame,
+                    headers,
+                    &flow.tuple(*direction),
+                    &flow.translated(*direction),
+                );
             }
             FlowPart::Error { id, direction } => {
                 translate::rewrite_error(frame, headers, self.connections.flows.get(*id), *direction);
@@ -303,8 +307,11 @@ impl Router {
                     // What was decided for NEW packets does not hold for ESTABLISHED ones.
                     flow.shortcuts = [None; 2];
                 }
-                flow.tcp = *tcp;
-                let number = flow.tuple(Direction::Original).protocol;
+                if flow.tcp != *tcp {
+                    flow.tcp = *tcp;
+                    flow.shortcuts = [None; 2];
+                }
+                let number = flow.protocol();
                 let proven = match number {
                     protocol::TCP => *tcp == TcpState::Established,
                     protocol::UDP => true,
@@ -333,24 +340,40 @@ impl Router {
         neighbor: NeighborId,
     ) {
         let FlowPart::Existing { id, direction, .. } = decision.flow else { return };
-        if decision.filtered.unstable {
+        let flow = self.connections.flows.get(id);
+        // Each segment may move a connection that is not established, and the next packet assures a flow.
+        let moving = flow.protocol() == protocol::TCP && flow.tcp != TcpState::Established;
+        let to_be_assured = flow.is(status::SEEN_REPLY) && !flow.is(status::ASSURED);
+        if decision.filtered.unstable || moving || to_be_assured {
             return;
         }
         let Some(path) = self.paths.intern(&decision.filtered.counted) else { return };
         let Some(port) = self.config.interface(hop.interface).port() else { return };
-        let flow = self.connections.flows.get_mut(id);
-        let (ip, transport) = deltas(flow.tuple(direction), &flow.translated(direction));
-        flow.shortcuts[direction as usize] = Some(Shortcut {
-            epoch: self.epoch,
-            ingress,
-            egress: hop.interface,
-            port,
-            neighbor,
-            path,
-            mtu: hop.mtu,
-            ip: ip.and(Delta::TTL),
-            transport,
+        let flow = self.connections.flows.get(id);
+        let lifetime = if refreshes(flow.status, direction) {
+            let settings = &self.config.sysctl.conntrack;
+            Ticks::from_seconds(timeout(settings, flow.protocol(), flow.tcp, flow.status))
+        } else {
+            Ticks::default()
+        };
+        let course = Course { ingress, egress: hop.interface, port, mtu: hop.mtu, neighbor, path, lifetime };
+        let shortcut = self.shortcut(course);
+        self.connections.flows.get_mut(id).shortcuts[direction as usize] = shortcut;
+    }
+
+    fn shortcut(&mut self, course: Course) -> Option<ShortcutId> {
+        let (paths, counters) = (&self.paths, &mut self.counters);
+        let kept = self.shortcuts.intern(course, |shortcut| {
+            let (packets, bytes) = shortcut.counters.get();
+            paths.count(shortcut.course.path, packets, bytes);
+            counters[usize::from(shortcut.course.egress.0)].get_mut().count_transmitted(packets, bytes);
         });
+        if kept.is_none() {
+            self.settle_counters();
+            self.connections.forget_shortcuts();
+            self.shortcuts.forget_names();
+        }
+        kept
     }
 
     /// Sends a packet to its next hop, or parks it until the MAC address is known.

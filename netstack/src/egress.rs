@@ -49,7 +49,7 @@ impl Router {
 
     #[inline]
     fn emit(&mut self, cx: &mut Context<'_>, egress: InterfaceId, port: PortId, packet: Packet) -> Outcome {
-        let counters = &mut self.counters[usize::from(egress.0)];
+        let counters = self.counters[usize::from(egress.0)].get_mut();
         counters.transmitted_packets += 1;
         counters.transmitted_bytes += packet.len() as u64;
         cx.exchange.transmit(port, packet);

@@ -5,161 +5,184 @@
 
 use crate::{
     headers::{ETHERNET_HEADER, protocol, tcp_flag},
-    interface::{InterfaceId, PortId},
-    offload::{Offload, Partial, SegmentationKind},
+    offload::{Offload, SegmentationKind},
+    outcome::Outcome,
     packet::Packet,
     pipeline::Found,
-    router::{Link, Router},
-    stage::{tcp::TcpState, track::refreshes},
-    table::{
-        flow::{Tuple, status},
-        tick::Tick,
-    },
+    router::{Context, Link, Router},
+    table::{flow::Key, shortcut::Shortcut, tick::Tick},
     wire::checksum,
 };
-use smoltcp::{time::Instant, wire::Ipv4Address};
+use smoltcp::{time::Instant, wire::EthernetAddress};
 
 /// Ethernet, IPv4 without options, and a UDP header: what every packet here has.
 const PLAIN: usize = ETHERNET_HEADER + 28;
-/// The same with a TCP header.
-const PLAIN_TCP: usize = ETHERNET_HEADER + 40;
+/// What a TCP header has beyond that.
+const TCP_REST: usize = 12;
 /// Offsets in such a frame.
 const IP: usize = ETHERNET_HEADER;
 const TRANSPORT: usize = IP + 20;
+/// Frames whose flows are looked for together.
+const TOUCHED: usize = 64;
 
 /// A packet that has to be decided.
 pub(crate) struct Undecided {
+    pub packet: Packet,
     /// What the flow table said, where it was asked.
     pub found: Option<Found>,
 }
 
-impl Undecided {
-    const UNKNOWN: Self = Self { found: None };
-}
-
 impl Router {
-    /// Makes the frame what leaves, and gives the interface and the port that it leaves by.
+    /// Reads what the flows of these frames are found by, and the flows, all of it before any is used: what is not in a
+    /// cache is fetched at once and not one after the other. Nothing comes of it but that.
+    pub(crate) fn touch(&self, frames: &[Packet]) {
+        let flows = &self.connections.flows;
+        for frames in frames.chunks(TOUCHED) {
+            let mut links = [0; TOUCHED];
+            for (packet, link) in frames.iter().zip(&mut links) {
+                if let Some(frame) = packet.bytes().first_chunk() {
+                    *link = flows.touch_bucket(&key_in(frame));
+                }
+            }
+            core::hint::black_box(links.iter().fold(0, |all, &link| all ^ flows.touch_flow(link)));
+        }
+    }
+
+    /// Makes the frame what leaves, and sends it.
     ///
     /// # Errors
     /// Where the slow path has to decide; the frame is then as it was.
     #[inline]
     pub(crate) fn repeat(
         &mut self,
-        now: Instant,
+        cx: &mut Context<'_>,
         link: &Link,
-        packet: &mut Packet,
-    ) -> Result<(InterfaceId, PortId), Undecided> {
+        mut packet: Packet,
+    ) -> Result<Outcome, Undecided> {
         let length = packet.len();
-        let Some(frame) = packet.bytes_mut().first_chunk_mut::<PLAIN>() else {
-            return Err(Undecided::UNKNOWN);
+        let Some((frame, rest)) = packet.bytes().split_first_chunk::<PLAIN>() else {
+            return Err(Undecided { packet, found: None });
         };
-        let total_length = u16::from_be_bytes([frame[IP + 2], frame[IP + 3]]);
-        let fragment = u16::from_be_bytes([frame[IP + 6], frame[IP + 7]]) & 0x3fff;
-        let plain = frame[0..6] == link.mac.0
-            && frame[6] & 1 == 0
-            && frame[12..15] == [0x08, 0x00, 0x45]
-            && fragment == 0
-            && frame[IP + 8] > 1
-            && total_length >= 28
-            && usize::from(total_length) + ETHERNET_HEADER <= length
-            && link.up;
-        if !plain || checksum::sum(&frame[IP..TRANSPORT]) != 0xffff {
-            return Err(Undecided::UNKNOWN);
+        if !is_plain(frame, rest, link.station, length) {
+            return Err(Undecided { packet, found: None });
         }
-        let number = frame[IP + 9];
-        let tuple = Tuple {
-            source: address(frame, IP + 12),
-            destination: address(frame, IP + 16),
-            source_port: u16::from_be_bytes([frame[TRANSPORT], frame[TRANSPORT + 1]]),
-            destination_port: u16::from_be_bytes([frame[TRANSPORT + 2], frame[TRANSPORT + 3]]),
-            protocol: number,
-        };
-        let checksum_at = match number {
-            protocol::TCP => {
-                if total_length < 40 || !is_plain(packet.bytes()) {
-                    return Err(Undecided::UNKNOWN);
-                }
-                TRANSPORT + 16
-            }
-            protocol::UDP => TRANSPORT + 6,
-            _ => return Err(Undecided::UNKNOWN),
-        };
-        let (partial, wire_length) = match packet.offload() {
-            Offload::Partial(partial) => match wire_length(packet.bytes(), number, total_length, partial) {
-                Some(length) => (true, length),
-                None => return Err(Undecided::UNKNOWN),
-            },
-            _ => (false, total_length),
-        };
-        let tick = Tick::at(now);
-        let found = self.connections.flows.find(&tuple, tick);
-        let undecided = Undecided { found: Some(found) };
-        let Some((id, direction)) = found else { return Err(undecided) };
+        let key = key_in(frame);
+        let total_length = u16::from_be_bytes(field(frame, IP + 2));
+        let partial = matches!(packet.offload(), Offload::Partial(_));
+        let wire_length =
+            if partial { wire_length(&packet, key.protocol, total_length) } else { Some(total_length) };
+        let Some(wire_length) = wire_length else { return Err(Undecided { packet, found: None }) };
+
+        let tick = Tick::at(cx.now);
+        let found = self.connections.flows.find_key(&key, tick);
+        let Some((id, direction)) = found else { return Err(Undecided { packet, found: Some(found) }) };
         let flow = self.connections.flows.get_mut(id);
-        let Some(shortcut) = &flow.shortcuts[direction as usize] else { return Err(undecided) };
-        if shortcut.epoch != self.epoch
-            || shortcut.ingress != link.interface
-            || wire_length > shortcut.mtu
-            || (number == protocol::TCP && flow.tcp != TcpState::Established)
-        {
-            return Err(undecided);
+        let shortcut = flow.shortcuts[direction as usize].and_then(|name| self.shortcuts.get_mut(name));
+        let Some(shortcut) = shortcut else { return Err(Undecided { packet, found: Some(found) }) };
+        if shortcut.course.ingress != link.interface || wire_length > shortcut.course.mtu {
+            return Err(Undecided { packet, found: Some(found) });
         }
-        let Some(mac) = self.neighbors.usable(shortcut.neighbor, now) else { return Err(undecided) };
+        if shortcut.neighbors != self.neighbors.changes() || cx.now >= shortcut.fresh_until {
+            let Some((mac, fresh_until)) = self.neighbors.usable(shortcut.course.neighbor, cx.now) else {
+                return Err(Undecided { packet, found: Some(found) });
+            };
+            let from = self.links[usize::from(shortcut.course.port.0)].mac;
+            refresh(shortcut, [mac, from], fresh_until, self.neighbors.changes());
+        }
 
-        let to = flow.translated(direction);
-        let frame = packet.bytes_mut();
-        frame[0..6].copy_from_slice(&mac.0);
-        frame[6..12].copy_from_slice(&self.links[usize::from(shortcut.port.0)].mac.0);
-        frame[IP + 8] -= 1;
-        mend(frame, IP + 10, |old| shortcut.ip.apply(old));
-        frame[IP + 12..IP + 16].copy_from_slice(&to.source.octets());
-        frame[IP + 16..IP + 20].copy_from_slice(&to.destination.octets());
-        frame[TRANSPORT..TRANSPORT + 2].copy_from_slice(&to.source_port.to_be_bytes());
-        frame[TRANSPORT + 2..TRANSPORT + 4].copy_from_slice(&to.destination_port.to_be_bytes());
-        mend(frame, checksum_at, |old| match (number, old) {
-            _ if partial => shortcut.ip.without_ttl().apply_to_sum(old),
-            (protocol::UDP, 0) => 0,
-            (protocol::UDP, old) => checksum::udp(shortcut.transport.apply(old)),
-            (_, old) => shortcut.transport.apply(old),
-        });
-
-        let lifetime = if number == protocol::UDP {
-            if flow.is(status::SEEN_REPLY) {
-                flow.status |= status::ASSURED;
+        let leaving = flow.key(direction.opposite()).inverted();
+        let (ip, transport) = flow.deltas(direction);
+        if let Some((frame, rest)) = packet.bytes_mut().split_first_chunk_mut::<PLAIN>() {
+            put(frame, 0, shortcut.macs);
+            frame[IP + 8] -= 1;
+            put(frame, IP + 10, ip.mend_with_ttl(field(frame, IP + 10)));
+            put(frame, IP + 12, leaving.addresses.to_ne_bytes());
+            put(frame, TRANSPORT, leaving.ports.to_ne_bytes());
+            // A partial checksum covers the addresses alone.
+            let mend = |old| if partial { ip.mend_sum(old) } else { transport.mend(old) };
+            if key.protocol == protocol::UDP {
+                let old = field(frame, TRANSPORT + 6);
+                if old != [0; 2] {
+                    put(frame, TRANSPORT + 6, checksum::udp_field(mend(old)));
+                }
+            } else if let Some(rest) = rest.first_chunk_mut::<TCP_REST>() {
+                put(rest, 8, mend(field(rest, 8)));
             }
-            if flow.is(status::ASSURED) { self.lifetimes.udp_stream } else { self.lifetimes.udp }
-        } else if flow.is(status::SEEN_REPLY) {
-            self.lifetimes.tcp_established
-        } else {
-            self.lifetimes.tcp_unacknowledged
-        };
-        if refreshes(flow.status, direction) {
-            flow.expires = tick.plus(lifetime);
         }
-        self.paths.count(shortcut.path, u64::from(total_length));
-        let (egress, port) = (shortcut.egress, shortcut.port);
-        packet.truncate(ETHERNET_HEADER + usize::from(total_length));
+
+        flow.expires = flow.expires.max(tick.plus(shortcut.course.lifetime));
+        let used = ETHERNET_HEADER + usize::from(total_length);
+        if used < length {
+            packet.truncate(used);
+        }
         self.statistics.fast += 1;
-        Ok((egress, port))
+        let port = shortcut.course.port;
+        if partial {
+            // What its card does not do may be done here, and makes more packets of it than the rules see.
+            let (path, egress) = (shortcut.course.path, shortcut.course.egress);
+            self.paths.count(path, 1, total_length.into());
+            return Ok(self.hand_over(cx, egress, port, packet));
+        }
+        shortcut.counters.add(1, total_length.into());
+        cx.exchange.transmit(port, packet);
+        Ok(Outcome::Forwarded(port))
     }
 }
 
+/// What a frame to this MAC address begins with, as [`is_plain`] compares it.
+pub(crate) fn station(mac: EthernetAddress) -> u64 {
+    let [a, b, c, d, e, f] = mac.0;
+    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+/// Whether a frame of `length` bytes is plain: for this station, whole, sound, and without a say in the flow's state.
 #[inline]
-fn address(frame: &[u8; PLAIN], at: usize) -> Ipv4Address {
-    Ipv4Address::new(frame[at], frame[at + 1], frame[at + 2], frame[at + 3])
+fn is_plain(frame: &[u8; PLAIN], rest: &[u8], station: u64, length: usize) -> bool {
+    /// The destination's address, and the bit of the source's that makes it a group.
+    const STATION: u64 = u64::from_le_bytes([0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0]);
+    /// Ethernet type, version and header length.
+    const IPV4: u32 = u32::from_le_bytes([0x08, 0x00, 0x45, 0]);
+    const IPV4_BITS: u32 = u32::from_le_bytes([0xff, 0xff, 0xff, 0]);
+    /// The offset, and that more will come.
+    const FRAGMENT: u16 = 0x3fff;
+
+    let total_length = u16::from_be_bytes(field(frame, IP + 2));
+    u64::from_le_bytes(field(frame, 0)) & STATION == station
+        && u32::from_le_bytes(field(frame, 12)) & IPV4_BITS == IPV4
+        && u16::from_be_bytes(field(frame, IP + 6)) & FRAGMENT == 0
+        && frame[IP + 8] > 1
+        && usize::from(total_length) + ETHERNET_HEADER <= length
+        && match frame[IP + 9] {
+            protocol::TCP => total_length >= 40 && moves_nothing(rest),
+            protocol::UDP => total_length >= 28,
+            _ => false,
+        }
+        && checksum::sum(&field::<20, PLAIN>(frame, IP)) == 0xffff
 }
 
 /// Whether a TCP segment cannot change the state of an established connection.
 #[inline]
-fn is_plain(frame: &[u8]) -> bool {
+fn moves_nothing(rest: &[u8]) -> bool {
     use tcp_flag::{ACK, FIN, RST, SYN, URG};
-    let Some(frame) = frame.first_chunk::<PLAIN_TCP>() else { return false };
-    frame[TRANSPORT + 12] >> 4 >= 5 && frame[TRANSPORT + 13] & (SYN | FIN | RST | ACK | URG) == ACK
+    let Some(rest) = rest.first_chunk::<TCP_REST>() else { return false };
+    rest[4] >> 4 >= 5 && rest[5] & (SYN | FIN | RST | ACK | URG) == ACK
 }
 
-/// Length of the longest packet on the wire that a plain frame stands for; `None` where something else is left to a card
-/// than its own transport checksum and its own segmentation.
-fn wire_length(frame: &[u8], number: u8, total_length: u16, partial: &Partial) -> Option<u16> {
+/// The flow key in a plain frame.
+#[inline]
+fn key_in(frame: &[u8; PLAIN]) -> Key {
+    Key {
+        addresses: u64::from_ne_bytes(field(frame, IP + 12)),
+        ports: u32::from_ne_bytes(field(frame, TRANSPORT)),
+        protocol: frame[IP + 9],
+    }
+}
+
+/// Length of the longest packet on the wire that a plain frame stands for whose checksum is yet to be completed; `None`
+/// where something else is left to a card than the frame's own transport checksum and segmentation.
+fn wire_length(packet: &Packet, number: u8, total_length: u16) -> Option<u16> {
+    let Offload::Partial(partial) = packet.offload() else { return None };
+    let frame = packet.bytes();
     let (field, kind, header_length) = match number {
         protocol::TCP => (16, SegmentationKind::Tcp4, usize::from(frame.get(TRANSPORT + 12)? >> 4) * 4),
         _ => (6, SegmentationKind::Udp, 8),
@@ -175,8 +198,25 @@ fn wire_length(frame: &[u8], number: u8, total_length: u16, partial: &Partial) -
     whole.then(|| segmentation.wire_length(total_length, headers))
 }
 
-#[inline]
-fn mend(frame: &mut [u8], at: usize, change: impl FnOnce(u16) -> u16) {
-    let value = change(u16::from_be_bytes([frame[at], frame[at + 1]]));
-    frame[at..at + 2].copy_from_slice(&value.to_be_bytes());
+/// The next hop's MAC address may have changed.
+#[cold]
+fn refresh(shortcut: &mut Shortcut, macs: [EthernetAddress; 2], fresh_until: Instant, neighbors: u32) {
+    let (to, from) = shortcut.macs.split_at_mut(6);
+    to.copy_from_slice(&macs[0].0);
+    from.copy_from_slice(&macs[1].0);
+    (shortcut.fresh_until, shortcut.neighbors) = (fresh_until, neighbors);
+}
+
+/// `N` bytes of a frame; the place is known when this is compiled, and so is that it is inside.
+#[inline(always)]
+fn field<const N: usize, const FRAME: usize>(frame: &[u8; FRAME], at: usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&frame[at..at + N]);
+    bytes
+}
+
+/// Writes them.
+#[inline(always)]
+fn put<const N: usize, const FRAME: usize>(frame: &mut [u8; FRAME], at: usize, bytes: [u8; N]) {
+    frame[at..at + N].copy_from_slice(&bytes);
 }

@@ -8,35 +8,68 @@ use crate::{
     outcome::{DropReason, Outcome},
     packet::Packet,
     pipeline::Found,
-    router::{Context, Router},
+    router::{Context, Link, Router},
     stage::{arp, ethernet, log::RATE, track::tuple_of},
     table::{address_claims::Conflict, fragments::Admission, neighbor::Claim, tick::Tick},
 };
+use alloc::vec::Vec;
 use smoltcp::{time::Instant, wire::EthernetAddress};
+
+/// With more flows than these, their records do not fit into a processor's nearer caches.
+const MANY_FLOWS: usize = 4096;
 
 impl Router {
     /// Takes one frame from the wire to its end.
-    pub fn receive(&mut self, cx: &mut Context<'_>, port: PortId, mut packet: Packet) -> Outcome {
+    pub fn receive(&mut self, cx: &mut Context<'_>, port: PortId, packet: Packet) -> Outcome {
         self.now = cx.now;
         let Some(&link) = self.links.get(usize::from(port.0)) else {
             return self.discard(cx, packet, DropReason::InterfaceDown);
         };
-        let counters = &mut self.counters[usize::from(link.interface.0)];
-        counters.received_packets += 1;
-        counters.received_bytes += packet.len() as u64;
-        match self.repeat(cx.now, &link, &mut packet) {
-            Ok((egress, port)) => self.hand_over(cx, egress, port, packet),
-            Err(undecided) => self.receive_slowly(cx, link.interface, packet, undecided),
+        self.count_received(&link, 1, packet.len());
+        self.advance(cx, &link, packet)
+    }
+
+    /// Takes the frames that came in together on one card to their end, in order, and leaves `burst` empty.
+    pub fn receive_burst(&mut self, cx: &mut Context<'_>, port: PortId, burst: &mut Vec<Packet>) {
+        self.now = cx.now;
+        let Some(&link) = self.links.get(usize::from(port.0)) else {
+            return burst
+                .drain(..)
+                .for_each(|packet| _ = self.discard(cx, packet, DropReason::InterfaceDown));
+        };
+        self.count_received(&link, burst.len(), burst.iter().map(Packet::len).sum());
+        if self.connections.flows.len() > MANY_FLOWS {
+            self.touch(burst);
+        }
+        for packet in burst.drain(..) {
+            self.advance(cx, &link, packet);
         }
     }
 
+    #[inline]
+    fn count_received(&mut self, link: &Link, packets: usize, bytes: usize) {
+        let counters = self.counters[usize::from(link.interface.0)].get_mut();
+        counters.received_packets += packets as u64;
+        counters.received_bytes += bytes as u64;
+    }
+
+    /// The short way where it is open, else the long one.
+    #[inline]
+    fn advance(&mut self, cx: &mut Context<'_>, link: &Link, packet: Packet) -> Outcome {
+        match self.repeat(cx, link, packet) {
+            Ok(outcome) => outcome,
+            Err(undecided) => self.receive_slowly(cx, link.interface, undecided),
+        }
+    }
+
+    #[inline(never)] // for the sake of the short way's registers
     fn receive_slowly(
         &mut self,
         cx: &mut Context<'_>,
         ingress: InterfaceId,
-        mut packet: Packet,
         undecided: Undecided,
     ) -> Outcome {
+        let Undecided { mut packet, found } = undecided;
         self.statistics.slow += 1;
         match ethernet::classify(packet.bytes(), self.config.interface(ingress)) {
             Ok(ethernet::Class::Arp) => self.receive_arp(cx, ingress, packet),
@@ -47,7 +80,7 @@ impl Router {
                     if headers.fragment != Fragment::Whole {
                         return self.receive_fragment(cx, origin, packet, headers);
                     }
-                    let found = undecided.found.unwrap_or_else(|| self.find(cx.now, &headers));
+                    let found = found.unwrap_or_else(|| self.find(cx.now, &headers));
                     self.process(cx, origin, packet, &headers, found)
                 }
                 Err(reason) => self.refuse(cx, ingress, packet, reason),
@@ -64,7 +97,7 @@ impl Router {
         packet: Packet,
         reason: DropReason,
     ) -> Outcome {
-        self.counters[usize::from(ingress.0)].received_dropped += 1;
+        self.counters[usize::from(ingress.0)].get_mut().received_dropped += 1;
         self.discard(cx, packet, reason)
     }
 

@@ -336,8 +336,8 @@ impl Router {
                     source_translated: flow.is(status::SOURCE_NAT),
                     destination_translated: flow.is(status::DESTINATION_NAT),
                     protocol: original.protocol,
-                    original: endpoints(original),
-                    reply: endpoints(reply),
+                    original: endpoints(&original),
+                    reply: endpoints(&reply),
                 })
             }
             FlowPart::None | FlowPart::Moved { .. } => Some(FlowView {

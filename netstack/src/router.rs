@@ -4,6 +4,8 @@ use crate::{
     config::{Change, Config, ConfigError, PortInfo, StaleRoutes, route::Routes, rules::PortRange},
     dispatch::Parked,
     exchange::Exchange,
+    fastpath::station,
+    headers::ETHERNET_HEADER,
     host::Host,
     interface::{InterfaceId, PortId},
     offload::Abilities,
@@ -18,12 +20,13 @@ use crate::{
         neighbor::Neighbors,
         path::Paths,
         ports::ReservedPorts,
-        tick::{Tick, Ticks},
+        shortcut::Shortcuts,
+        tick::Tick,
         token_bucket::TokenBucket,
     },
 };
 use alloc::{vec, vec::Vec};
-use core::num::NonZeroU32;
+use core::cell::Cell;
 use smoltcp::{
     time::{Duration, Instant},
     wire::EthernetAddress,
@@ -69,6 +72,14 @@ pub struct InterfaceCounters {
     pub transmitted_dropped: u64,
 }
 
+impl InterfaceCounters {
+    /// Counts packets of the fast path that left, of together `bytes` without their Ethernet headers.
+    pub(crate) fn count_transmitted(&mut self, packets: u64, bytes: u64) {
+        self.transmitted_packets += packets;
+        self.transmitted_bytes += bytes + packets * ETHERNET_HEADER as u64;
+    }
+}
+
 /// How packets went through the plane.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Statistics {
@@ -83,18 +94,10 @@ pub struct Statistics {
 pub(crate) struct Link {
     pub interface: InterfaceId,
     pub mac: EthernetAddress,
-    pub up: bool,
     /// What its card may be left to do.
     pub abilities: Abilities,
-}
-
-/// How long the flows of the fast path live after a packet.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Lifetimes {
-    pub udp: Ticks,
-    pub udp_stream: Ticks,
-    pub tcp_established: Ticks,
-    pub tcp_unacknowledged: Ticks,
+    /// What the fast path compares with the beginning of a frame; no frame fits where the interface is down.
+    pub station: u64,
 }
 
 /// Most packets that wait for MAC addresses, in all.
@@ -114,13 +117,13 @@ pub struct Router {
     pub(crate) connections: Connections,
     pub(crate) reserved: ReservedPorts,
     pub(crate) paths: Paths,
+    /// Decisions to be repeated. Every change that a decision may depend on ends all of them.
+    pub(crate) shortcuts: Shortcuts,
     pub(crate) icmp_errors: IcmpErrors,
     pub(crate) log_bucket: TokenBucket,
     pub(crate) drops: DropCounters,
-    pub(crate) counters: Vec<InterfaceCounters>,
+    pub(crate) counters: Vec<Cell<InterfaceCounters>>,
     pub(crate) statistics: Statistics,
-    /// Moves with every change that a decision may depend on; shortcuts of older epochs are void.
-    pub(crate) epoch: NonZeroU32,
     /// Whether a rule looks at the state of flows, or translates.
     pub(crate) tracking_needed: bool,
     pub(crate) host: Host,
@@ -128,7 +131,6 @@ pub struct Router {
     pub(crate) fragments: Fragments,
     carrier: Vec<bool>,
     pub(crate) links: Vec<Link>,
-    pub(crate) lifetimes: Lifetimes,
     next_sweep: Instant,
     pub(crate) now: Instant,
 }
@@ -146,19 +148,18 @@ impl Router {
             connections: Connections::new(limits.flows, random),
             reserved: ReservedPorts::default(),
             paths: Paths::default(),
+            shortcuts: Shortcuts::new(limits.neighbors),
             icmp_errors: IcmpErrors::new(random.next_u64()),
             log_bucket: TokenBucket::FULL,
             drops: DropCounters::default(),
-            counters: vec![InterfaceCounters::default(); config.interfaces.len()],
+            counters: vec![Cell::default(); config.interfaces.len()],
             statistics: Statistics::default(),
-            epoch: NonZeroU32::MIN,
             tracking_needed: false,
             host: Host::new(random, Instant::ZERO),
             claims: AddressClaims::default(),
             fragments: Fragments::default(),
             carrier: vec![true; config.interfaces.len()],
             links: Vec::new(),
-            lifetimes: Lifetimes::default(),
             next_sweep: Instant::ZERO,
             now: Instant::ZERO,
             config,
@@ -174,7 +175,21 @@ impl Router {
 
     /// Brings the counters of all rules up to date; a listing calls it first.
     pub fn settle_counters(&self) {
+        self.settle_shortcuts();
         self.paths.fold(&self.config.tables);
+    }
+
+    /// Tells what shortcuts counted to the interfaces and to the ways through the rules.
+    fn settle_shortcuts(&self) {
+        for shortcut in self.shortcuts.iter() {
+            let (packets, bytes) = shortcut.counters.get();
+            shortcut.counters.reset();
+            self.paths.count(shortcut.course.path, packets, bytes);
+            let counters = &self.counters[usize::from(shortcut.course.egress.0)];
+            let mut changed = counters.get();
+            changed.count_transmitted(packets, bytes);
+            counters.set(changed);
+        }
     }
 
     /// Changes the configuration. `change` must check everything before it touches anything, and says what it
@@ -194,6 +209,7 @@ impl Router {
 
     /// Replaces the whole configuration at once.
     pub fn replace_config(&mut self, config: Config) {
+        self.settle_counters();
         self.config = config;
         self.refresh(Change::ALL);
     }
@@ -211,15 +227,15 @@ impl Router {
                 .map(|(id, interface)| Link {
                     interface: id,
                     mac: interface.mac,
-                    up: interface.up,
                     abilities: interface.abilities(),
+                    station: if interface.up { station(interface.mac) } else { u64::MAX },
                 })
                 .collect();
             for (_, new) in self.links.iter().zip(&links).filter(|(old, new)| old.mac != new.mac) {
                 self.claims.announce(new.interface, self.now);
             }
             self.links = links;
-            self.counters.resize(self.config.interfaces.len(), InterfaceCounters::default());
+            self.counters.resize(self.config.interfaces.len(), Cell::default());
             self.carrier.resize(self.config.interfaces.len(), true);
             self.claims.set_addresses(&self.config, self.now);
             for (id, interface) in self.config.interfaces() {
@@ -249,17 +265,10 @@ impl Router {
             self.tracking_needed = self.config.tables.look_at_flows();
         }
         if stale.sysctl {
-            let settings = &self.config.sysctl.conntrack;
-            self.lifetimes = Lifetimes {
-                udp: Ticks::from_seconds(settings.udp_timeout),
-                udp_stream: Ticks::from_seconds(settings.udp_timeout_stream),
-                tcp_established: Ticks::from_seconds(settings.tcp_timeout_established),
-                tcp_unacknowledged: Ticks::from_seconds(settings.tcp_timeout_unacknowledged),
-            };
             self.connections.flows.set_limit(self.config.sysctl.conntrack.max as usize);
         }
         if stale != Change::NONE {
-            self.advance_epoch();
+            self.shortcuts.clear();
         }
     }
 
@@ -279,14 +288,6 @@ impl Router {
         let result = work(&mut self.host);
         self.reserve_ports();
         result
-    }
-
-    fn advance_epoch(&mut self) {
-        self.epoch = self.epoch.checked_add(1).unwrap_or_else(|| {
-            // After 2^32 changes an old shortcut could seem new again.
-            self.connections.forget_shortcuts();
-            NonZeroU32::MIN
-        });
     }
 
     /// Does what time asks for: timers, sweeps, the router's own sockets.
@@ -377,7 +378,7 @@ impl Router {
     pub fn count_egress_drop(&mut self, port: PortId) {
         self.drops.count(DropReason::EgressQueueFull);
         if let Some(link) = self.links.get(usize::from(port.0)) {
-            self.counters[usize::from(link.interface.0)].transmitted_dropped += 1;
+            self.counters[usize::from(link.interface.0)].get_mut().transmitted_dropped += 1;
         }
     }
 
@@ -387,8 +388,9 @@ impl Router {
     }
 
     /// Counters of an interface.
-    pub fn interface_counters(&self, interface: InterfaceId) -> &InterfaceCounters {
-        &self.counters[usize::from(interface.0)]
+    pub fn interface_counters(&self, interface: InterfaceId) -> InterfaceCounters {
+        self.settle_shortcuts();
+        self.counters[usize::from(interface.0)].get()
     }
 
     /// How packets went through the plane.

@@ -4,10 +4,7 @@
 use super::track::{query_identifier, quoted_tuple};
 use crate::{
     headers::{Checksum, Fragment, Headers, Quote, Transport, protocol},
-    table::{
-        connections::deltas,
-        flow::{Direction, Flow, Tuple, status},
-    },
+    table::flow::{Direction, Flow, Tuple, deltas, status},
     wire::checksum::{self, Delta},
 };
 use smoltcp::wire::Ipv4Address;
@@ -117,7 +114,7 @@ pub fn rewrite_error(frame: &mut [u8], headers: &Headers, flow: &Flow, direction
     frame[headers.l3 + 16..headers.l3 + 20].copy_from_slice(&destination.octets());
 
     let Some(quote) = Quote::parse(frame, headers.l4) else { return };
-    let (from, to) = (quoted_tuple(&quote), *flow.tuple(direction.opposite()));
+    let (from, to) = (quoted_tuple(&quote), flow.tuple(direction.opposite()));
     if from == to {
         return;
     }

@@ -5,7 +5,7 @@ use super::{
     mapping::{Endpoint, Mappings},
     tick::Tick,
 };
-use crate::{interface::InterfaceId, outcome::DropReason, stage::tcp::TcpState, wire::checksum::Delta};
+use crate::{interface::InterfaceId, outcome::DropReason, stage::tcp::TcpState};
 
 /// A flow that would begin if its first packet survives.
 #[derive(Clone, Debug)]
@@ -126,22 +126,6 @@ impl Connections {
             }
         }
     }
-}
-
-/// How the checksums of the IP header and of the transport header change from one tuple to the other.
-pub fn deltas(from: &Tuple, to: &Tuple) -> (Delta, Delta) {
-    use crate::headers::protocol;
-    let addresses = Delta::NONE
-        .address(from.source.to_bits(), to.source.to_bits())
-        .address(from.destination.to_bits(), to.destination.to_bits());
-    let ports =
-        Delta::NONE.word(from.source_port, to.source_port).word(from.destination_port, to.destination_port);
-    let transport = match from.protocol {
-        // The ICMP checksum covers no pseudo-header (RFC 792).
-        protocol::ICMP => ports,
-        _ => addresses.and(ports),
-    };
-    (addresses, transport)
 }
 
 impl Draft {

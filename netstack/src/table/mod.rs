@@ -11,5 +11,6 @@ pub mod neighbor;
 pub mod path;
 pub mod ports;
 mod queues;
+pub mod shortcut;
 pub mod tick;
 pub mod token_bucket;

@@ -14,6 +14,11 @@ pub struct PathId(u16);
 impl PathId {
     /// No rule at all.
     pub const EMPTY: Self = Self(0);
+
+    /// A number that tells it from the others.
+    pub(super) fn number(self) -> usize {
+        self.0.into()
+    }
 }
 
 struct Path {
@@ -90,10 +95,9 @@ impl Paths {
         &self.references[path.first as usize..][..usize::from(path.length)]
     }
 
-    /// Counts one packet of `bytes` on a way.
-    #[inline]
-    pub fn count(&self, id: PathId, bytes: u64) {
-        self.paths[usize::from(id.0)].counters.add(1, bytes);
+    /// Counts packets of together `bytes` on a way.
+    pub fn count(&self, id: PathId, packets: u64, bytes: u64) {
+        self.paths[usize::from(id.0)].counters.add(packets, bytes);
     }
 
     /// Moves what was counted to the rules themselves.
@@ -130,9 +134,8 @@ mod tests {
         let both = paths.intern(&[rule(0), rule(1)]).unwrap();
         let second = paths.intern(&[rule(1)]).unwrap();
         assert_eq!(paths.intern(&[rule(0), rule(1)]), Some(both));
-        paths.count(both, 100);
-        paths.count(both, 100);
-        paths.count(second, 7);
+        paths.count(both, 2, 200);
+        paths.count(second, 1, 7);
         paths.fold(&tables);
         paths.fold(&tables);
         let counted = |place: usize| tables.filter.chains[1].rules[place].counters.get();

@@ -63,17 +63,16 @@ fn add(total: u64, word: u64) -> u64 {
     total + u64::from(carry)
 }
 
+/// Both halves together, with the carry brought round: in the upper half of the sum with the halves exchanged, the carry of
+/// the lower one is there already.
 #[inline]
 fn fold(total: u64) -> u16 {
-    let total = (total >> 32) + (total & 0xffff_ffff);
-    let total = (total >> 32) + (total & 0xffff_ffff);
-    fold_half(total as u32)
+    fold_half((total.wrapping_add(total.rotate_left(32)) >> 32) as u32)
 }
 
 #[inline]
 fn fold_half(total: u32) -> u16 {
-    let total = (total >> 16) + (total & 0xffff);
-    ((total >> 16) + (total & 0xffff)) as u16
+    (total.wrapping_add(total.rotate_left(16)) >> 16) as u16
 }
 
 /// A checksum as UDP carries it: 0 would say that there is none (RFC 768).
@@ -82,7 +81,15 @@ pub fn udp(checksum: u16) -> u16 {
     if checksum == 0 { 0xffff } else { checksum }
 }
 
+/// The same of the bytes of its field.
+#[inline]
+pub fn udp_field(field: [u8; 2]) -> [u8; 2] {
+    if field == [0; 2] { [0xff; 2] } else { field }
+}
+
 /// A change of some bytes that a checksum covers, folded: the sum of ~m + m' over the words m that change.
+///
+/// It is kept in the byte order of the frame, for the sum does not depend on it (RFC 1071 2 (B)).
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Delta(u16);
 
@@ -90,20 +97,21 @@ impl Delta {
     /// Nothing changes.
     pub const NONE: Self = Self(0);
     /// The TTL goes down by one: its word by 0x100.
-    pub const TTL: Self = Self(!0x100);
+    pub const TTL: Self = Self((!0x100_u16).to_be());
 
     /// A 16-bit word changes from `old` to `new`.
     #[inline]
     #[must_use]
     pub fn word(self, old: u16, new: u16) -> Self {
-        Self(fold_half(u32::from(self.0) + u32::from(!old) + u32::from(new)))
+        Self(fold_half(u32::from(self.0) + u32::from(!old.to_be()) + u32::from(new.to_be())))
     }
 
     /// An address changes from `old` to `new`.
     #[inline]
     #[must_use]
     pub fn address(self, old: u32, new: u32) -> Self {
-        Self(fold_half(u32::from(self.0) + (!old >> 16) + (!old & 0xffff) + (new >> 16) + (new & 0xffff)))
+        let (old, new) = (!old.to_be(), new.to_be());
+        Self(fold_half(u32::from(self.0) + (old >> 16) + (old & 0xffff) + (new >> 16) + (new & 0xffff)))
     }
 
     /// The change back.
@@ -113,6 +121,13 @@ impl Delta {
         Self(!self.0)
     }
 
+    /// The change, or the change back.
+    #[inline]
+    #[must_use]
+    pub fn inverse_if(self, back: bool) -> Self {
+        Self(self.0 ^ u16::from(back).wrapping_neg())
+    }
+
     /// Both changes.
     #[inline]
     #[must_use]
@@ -120,26 +135,41 @@ impl Delta {
         Self(fold_half(u32::from(self.0) + u32::from(other.0)))
     }
 
-    /// The change without that of the TTL.
-    #[inline]
-    #[must_use]
-    pub fn without_ttl(self) -> Self {
-        self.and(Self::TTL.inverse())
-    }
-
     /// A sum that is not complemented after the change: that of a pseudo-header, in a checksum that is yet to be
     /// completed.
     #[inline]
     #[must_use]
     pub fn apply_to_sum(self, sum: u16) -> u16 {
-        fold_half(u32::from(sum) + u32::from(self.0))
+        u16::from_be_bytes(self.mend_sum(sum.to_be_bytes()))
+    }
+
+    /// The bytes of a field that holds such a sum after the change.
+    #[inline]
+    #[must_use]
+    pub fn mend_sum(self, field: [u8; 2]) -> [u8; 2] {
+        fold_half(u32::from(u16::from_ne_bytes(field)) + u32::from(self.0)).to_ne_bytes()
     }
 
     /// The checksum field after the change (RFC 1624 equation 3: HC' = ~(~HC + ~m + m')).
     #[inline]
     #[must_use]
     pub fn apply(self, checksum: u16) -> u16 {
-        !fold_half(u32::from(!checksum) + u32::from(self.0))
+        u16::from_be_bytes(self.mend(checksum.to_be_bytes()))
+    }
+
+    /// The bytes of the checksum field after the change.
+    #[inline]
+    #[must_use]
+    pub fn mend(self, field: [u8; 2]) -> [u8; 2] {
+        (!fold_half(u32::from(!u16::from_ne_bytes(field)) + u32::from(self.0))).to_ne_bytes()
+    }
+
+    /// The bytes of the checksum field of an IPv4 header after the change, and after its TTL went down by one.
+    #[inline]
+    #[must_use]
+    pub fn mend_with_ttl(self, field: [u8; 2]) -> [u8; 2] {
+        let before = u32::from(!u16::from_ne_bytes(field));
+        (!fold_half(before + u32::from(self.0) + u32::from(Self::TTL.0))).to_ne_bytes()
     }
 }
 

@@ -144,7 +144,7 @@ impl Filter {
             source.is_none_or(|port| port == tuple.source_port)
                 && destination.is_none_or(|port| port == tuple.destination_port)
         });
-        let (icmp_type, identifier) = icmp(original, Direction::Original);
+        let (icmp_type, identifier) = icmp(&original, Direction::Original);
         !self.none
             && self.protocol.is_none_or(|protocol| protocol == original.protocol)
             && addresses

@@ -29,11 +29,11 @@ pub(super) fn flow(out: &mut String, flow: &Flow, now: Tick, extended: bool) -> 
     if original.protocol == TCP {
         write!(out, "{} ", flow.tcp)?;
     }
-    tuple(out, original, Direction::Original)?;
+    tuple(out, &original, Direction::Original)?;
     if !flow.is(status::SEEN_REPLY) {
         out.write_str("[UNREPLIED] ")?;
     }
-    tuple(out, flow.tuple(Direction::Reply), Direction::Reply)?;
+    tuple(out, &flow.tuple(Direction::Reply), Direction::Reply)?;
     if flow.is(status::ASSURED) {
         out.write_str("[ASSURED] ")?;
     }

@@ -67,9 +67,9 @@ fn router() -> Router {
 }
 
 fn retuple(flow: Flow, change: impl FnOnce(&mut Tuple)) -> Flow {
-    let mut reply = *flow.tuple(Direction::Reply);
+    let mut reply = flow.tuple(Direction::Reply);
     change(&mut reply);
-    let mut new = Flow::new(*flow.tuple(Direction::Original), reply);
+    let mut new = Flow::new(flow.tuple(Direction::Original), reply);
     (new.status, new.expires) = (flow.status, flow.expires);
     new
 }

@@ -91,6 +91,7 @@ pub struct Neighbors<P> {
     parking: Parking<P>,
     /// Packets that need to wait no longer.
     done: VecDeque<(P, Fate)>,
+    changes: u32,
 }
 
 impl<P> Neighbors<P> {
@@ -105,20 +106,25 @@ impl<P> Neighbors<P> {
             keys,
             parking: Parking::new(parked),
             done: VecDeque::with_capacity(parked.into()),
+            changes: 0,
         }
     }
 
-    /// The MAC address behind a kept id, marked as used; `None` where [`Neighbors::resolve`] has to be asked.
-    #[inline]
-    pub fn usable(&mut self, id: NeighborId, now: Instant) -> Option<EthernetAddress> {
+    /// The MAC address behind a kept id, marked as used, and until when it may be used without asking again, unless
+    /// [`Neighbors::changes`] moves before. `None` where [`Neighbors::resolve`] has to be asked.
+    pub fn usable(&mut self, id: NeighborId, now: Instant) -> Option<(EthernetAddress, Instant)> {
         let entry = self.entries.get(usize::from(id.slot))?;
         if entry.generation != id.generation {
             return None;
         }
-        if now < entry.fresh_until {
-            return Some(entry.mac);
-        }
-        self.use_slot(id.slot, now)
+        let mac = self.use_slot(id.slot, now)?;
+        Some((mac, self.entry(id.slot).fresh_until))
+    }
+
+    /// Moves with every change of what is known of a neighbour.
+    #[inline]
+    pub fn changes(&self) -> u32 {
+        self.changes
     }
 
     /// Looks up an address, and begins to ask for it where it is not known. `now` must not go backwards.
@@ -343,6 +349,7 @@ impl<P> Neighbors<P> {
 
     /// The entry has a MAC address now: what waited can go.
     fn settle(&mut self, slot: u16, state: State, mac: EthernetAddress, fresh_until: Instant, queue: usize) {
+        self.changes = self.changes.wrapping_add(1);
         let entry = self.entry_mut(slot);
         (entry.state, entry.mac, entry.fresh_until, entry.tries) = (state, mac, fresh_until, 0);
         self.queues.move_last(slot, queue);
@@ -351,6 +358,7 @@ impl<P> Neighbors<P> {
     }
 
     fn fail(&mut self, slot: u16) {
+        self.changes = self.changes.wrapping_add(1);
         let entry = self.entry_mut(slot);
         (entry.state, entry.fresh_until) = (State::Failed, PAST);
         self.queues.move_last(slot, queue::FAILED);
@@ -412,6 +420,7 @@ impl<P> Neighbors<P> {
             Some(before) => self.entry_mut(before).chain = after,
             None => self.buckets[bucket] = after,
         }
+        self.changes = self.changes.wrapping_add(1);
         let entry = self.entry_mut(slot);
         entry.generation = entry.generation.wrapping_add(1);
         entry.fresh_until = PAST;

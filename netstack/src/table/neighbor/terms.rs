@@ -44,6 +44,16 @@ pub struct NeighborId {
     pub(super) generation: u32,
 }
 
+impl NeighborId {
+    /// No entry's.
+    pub(in crate::table) const NONE: Self = Self { slot: u16::MAX, generation: u32::MAX };
+
+    /// A number that tells it from the others of its time.
+    pub(in crate::table) fn place(self) -> usize {
+        self.slot.into()
+    }
+}
+
 /// What the table knows about an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer {
