@@ -64,7 +64,11 @@ fn execute(command: Option<Command>) -> Result<()> {
         Some(Command::Setup { tests }) => {
             setup::target()?;
             setup::qemu()?;
-            if tests { setup::test_programs() } else { Ok(()) }
+            if tests {
+                setup::test_programs()?;
+                setup::benchmark_runner()?;
+            }
+            Ok(())
         }
     }
 }

@@ -9,7 +9,7 @@ pub mod unpack;
 
 pub use apt::update as update_packages;
 pub use qemu::{Qemu, qemu};
-pub use rust::{TARGET, target};
+pub use rust::{TARGET, benchmark_runner, target};
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ use anyhow::{Result, bail};
 use apt::Outcome;
 
 /// Programs that `tests/linux` and the benchmarks start, and the Debian package that has each.
-const TEST_PROGRAMS: [(&str, &str); 12] = [
+const TEST_PROGRAMS: [(&str, &str); 13] = [
     ("conntrack", "conntrack"),
     ("curl", "curl"),
     ("ethtool", "ethtool"),
@@ -30,6 +30,7 @@ const TEST_PROGRAMS: [(&str, &str); 12] = [
     ("setpriv", "util-linux"),
     ("tcpdump", "tcpdump"),
     ("traceroute", "traceroute"),
+    ("valgrind", "valgrind"),
 ];
 
 /// Installs those of the tests' own programs that are missing.
