@@ -292,10 +292,8 @@ impl Router {
                 (candidate.ingress, candidate.egress) =
                     if hook == Hook::Input { (loopback, None) } else { (None, loopback) };
             }
-            let table = &self.config.tables.filter;
-            let trail = &mut decision.filtered;
-            match filter::evaluate(table, TableName::Filter, hook, &candidate, arrival.effects, trail, trace)
-            {
+            let (rules, trail) = (self.rules(TableName::Filter), &mut decision.filtered);
+            match filter::evaluate(rules, hook, &candidate, arrival.effects, trail, trace) {
                 Ruling::Accept | Ruling::Translate(_) => {}
                 Ruling::Drop(reason) => return Err(reason.into()),
                 Ruling::Reject(with) => return Err(decision::rejection(with)),

@@ -1,7 +1,11 @@
 //! Owns all state of the plane: receive / poll / poll_at / edit.
 
 use crate::{
-    config::{Change, Config, ConfigError, PortInfo, StaleRoutes, route::Routes, rules::PortRange},
+    config::{
+        Change, Config, ConfigError, PortInfo, StaleRoutes,
+        route::Routes,
+        rules::{PortRange, TableName},
+    },
     dispatch::Parked,
     exchange::Exchange,
     fastpath::station,
@@ -10,7 +14,11 @@ use crate::{
     interface::{InterfaceId, PortId},
     offload::Abilities,
     outcome::{DropCounters, DropReason},
-    stage::{arp, icmp::IcmpErrors},
+    stage::{
+        arp,
+        filter::{Indexes, Ruleset},
+        icmp::IcmpErrors,
+    },
     table::{
         address_claims::{AddressClaims, Broadcast},
         connections::Connections,
@@ -116,6 +124,7 @@ pub struct Router {
     pub(crate) polling_neighbors: bool,
     pub(crate) connections: Connections,
     pub(crate) reserved: ReservedPorts,
+    pub(crate) indexes: Indexes,
     pub(crate) paths: Paths,
     /// Decisions to be repeated. Every change that a decision may depend on ends all of them.
     pub(crate) shortcuts: Shortcuts,
@@ -147,6 +156,7 @@ impl Router {
             polling_neighbors: false,
             connections: Connections::new(limits.flows, random),
             reserved: ReservedPorts::default(),
+            indexes: Indexes::default(),
             paths: Paths::default(),
             shortcuts: Shortcuts::new(limits.neighbors),
             icmp_errors: IcmpErrors::new(random.next_u64()),
@@ -171,6 +181,11 @@ impl Router {
     /// The present configuration. The counters of its rules lag behind: see [`Router::settle_counters`].
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// The rules of a table, as they are asked.
+    pub(crate) fn rules(&self, table: TableName) -> Ruleset<'_> {
+        Ruleset { table: self.config.tables.get(table), index: self.indexes.of(table) }
     }
 
     /// Brings the counters of all rules up to date; a listing calls it first.
@@ -261,6 +276,7 @@ impl Router {
         }
         if stale.rules {
             self.paths.clear();
+            self.indexes.forget(self.now);
             self.reserve_ports();
             self.tracking_needed = self.config.tables.look_at_flows();
         }
@@ -293,6 +309,7 @@ impl Router {
     /// Does what time asks for: timers, sweeps, the router's own sockets.
     pub fn poll(&mut self, cx: &mut Context<'_>) {
         self.now = cx.now;
+        self.indexes.poll(&self.config.tables, cx.now);
         self.poll_neighbors(cx);
         self.poll_claims(cx);
         while let Some(waiting) = self.fragments.expire(cx.now) {
@@ -337,6 +354,7 @@ impl Router {
             self.claims.poll_at(),
             self.fragments.poll_at(),
             self.host.poll_at(),
+            self.indexes.poll_at(),
             sweep,
         ]
         .into_iter()

@@ -44,10 +44,8 @@ impl Router {
             FlowPart::New(draft) => {
                 let hook = if arrival.ingress.is_some() { Hook::Prerouting } else { Hook::Output };
                 let candidate = self.candidate(arrival, seen, None, Some(new_view(draft)));
-                let nat = &self.config.tables.nat;
                 let ruling = filter::evaluate(
-                    nat,
-                    TableName::Nat,
+                    self.rules(TableName::Nat),
                     hook,
                     &candidate,
                     arrival.effects,
@@ -123,7 +121,6 @@ impl Router {
             Way::Broadcast(interface) => (Hook::Postrouting, Some(interface)),
             Way::Deliver => (Hook::Input, None),
         };
-        let nat = &self.config.tables.nat;
         let draft = match &mut decision.flow {
             FlowPart::New(draft) => draft,
             FlowPart::Existing { id, direction, .. } => {
@@ -152,7 +149,8 @@ impl Router {
             candidate.ingress = None;
         }
         let trail = &mut decision.translated;
-        let ruling = filter::evaluate(nat, TableName::Nat, hook, &candidate, arrival.effects, trail, trace);
+        let rules = self.rules(TableName::Nat);
+        let ruling = filter::evaluate(rules, hook, &candidate, arrival.effects, trail, trace);
         let choice = self.choice(arrival.now);
         let chosen = match (ruling, way) {
             (Ruling::Translate(rule), _) => match &rule.target {
@@ -239,17 +237,8 @@ impl Router {
         flow: Option<FlowView>,
     ) -> bool {
         let candidate = Candidate { ingress: None, ..self.candidate(arrival, seen, egress, flow) };
-        let nat = &self.config.tables.nat;
-        let mut unseen = Trail::default();
-        let ruling = filter::evaluate(
-            nat,
-            TableName::Nat,
-            Hook::Postrouting,
-            &candidate,
-            false,
-            &mut unseen,
-            &mut Silent,
-        );
+        let (rules, mut unseen) = (self.rules(TableName::Nat), Trail::default());
+        let ruling = filter::evaluate(rules, Hook::Postrouting, &candidate, false, &mut unseen, &mut Silent);
         matches!(ruling, Ruling::Translate(_))
     }
 

@@ -6,7 +6,7 @@
 use super::{Candidate, FlowState, FlowView};
 use crate::{
     config::rules::{ConntrackMatch, IcmpType, Match, MultiportSide, Negatable, PortRange, Rule, state_bit},
-    headers::{Fragment, Transport},
+    headers::{Fragment, Headers, Transport},
     interface::InterfaceId,
 };
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
@@ -31,6 +31,26 @@ impl<'a> Subject<'a> {
             _ => None,
         };
         Self { candidate, ingress: name(candidate.ingress), egress: name(candidate.egress), ports }
+    }
+
+    /// The headers as they stand at this station.
+    pub(super) fn headers(&self) -> &Headers {
+        self.candidate.headers
+    }
+
+    /// Source and destination port.
+    pub(super) fn ports(&self) -> Option<(u16, u16)> {
+        self.ports
+    }
+
+    /// The name of the interface it came in on; empty for none.
+    pub(super) fn ingress(&self) -> &str {
+        self.ingress
+    }
+
+    /// The name of the interface it will leave by; empty for none.
+    pub(super) fn egress(&self) -> &str {
+        self.egress
     }
 
     /// Whether every part of `rule` fits; if not, the option that does not.
@@ -95,7 +115,6 @@ impl<'a> Subject<'a> {
     fn varies(&self, wanted: &Match) -> bool {
         match wanted {
             Match::Tcp { flags, .. } => flags.is_some(),
-            // The type of a query belongs to its flow; its code may be anything.
             // The type of a query belongs to its flow; its code may be anything.
             Match::Icmp(kind) => {
                 let query = matches!(self.candidate.headers.transport, Transport::IcmpQuery { .. });

@@ -1,6 +1,7 @@
 //! Asks the rules of a table about one packet (iptables(8)).
 
 mod fit;
+mod index;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,8 @@ use crate::{
     trace::Trace,
 };
 use core::fmt;
+use index::Search;
+pub use index::{Indexes, TableIndex};
 use smoltcp::{time::Instant, wire::Ipv4Address};
 
 /// The state of connection tracking that a rule may look at.
@@ -138,7 +141,19 @@ impl Trail {
 
 /// The most rules that one packet is held against: chains that are called again and again could make it any number.
 /// A packet that needs more is dropped.
-pub const MAX_LOOKS: u32 = 4 * Table::MAX_RULES as u32;
+pub const MAX_LOOKS: usize = 4 * Table::MAX_RULES;
+
+/// The rules of a table, with what finds those that matter.
+#[derive(Clone, Copy)]
+pub struct Ruleset<'r> {
+    /// The rules.
+    pub table: &'r Table,
+    /// Made of these rules, or empty.
+    pub index: &'r TableIndex,
+}
+
+/// Rules that are asked one after the other before the index is: it pays only where there are many.
+const WALK: usize = 8;
 
 /// Where the walk stands.
 #[derive(Clone, Copy)]
@@ -147,18 +162,22 @@ struct Place {
     next: usize,
     /// Jumps and gotos that led here.
     depth: usize,
+    /// Where it came to this chain or back to it.
+    since: usize,
 }
 
-/// Asks the chain of `table` at `hook`. With `effects` unset nothing at all changes, not even a token bucket.
+/// Asks the chain of the table at `hook`. With `effects` unset nothing at all changes, not even a token bucket.
+///
+/// A listener is told of every rule; when nobody listens, rules that cannot fit are passed over.
 pub fn evaluate<'r, T: Trace>(
-    table: &'r Table,
-    name: TableName,
+    rules: Ruleset<'r>,
     hook: Hook,
     candidate: &Candidate<'_>,
     effects: bool,
     trail: &mut Trail,
     trace: &mut T,
 ) -> Ruling<'r> {
+    let (table, name) = (rules.table, rules.table.name);
     let Some(base) = table.builtin(hook) else { return Ruling::Accept };
     let subject = fit::Subject::new(candidate);
     let bytes = u64::from(candidate.headers.total_length);
@@ -167,22 +186,31 @@ pub fn evaluate<'r, T: Trace>(
 
     let mut left = MAX_LOOKS;
     let mut callers: heapless::Vec<Place, { Table::MAX_DEPTH }> = heapless::Vec::new();
-    let mut at = Place { chain: base, next: 0, depth: 0 };
+    let mut search: Option<Search<'_>> = None;
+    let mut at = Place { chain: base, next: 0, depth: 0, since: 0 };
     loop {
         let chain = table.chain(at.chain);
-        let Some(rule) = chain.rules.get(at.next) else {
-            match callers.pop() {
-                Some(caller) => at = caller,
-                None => break,
+        let end = chain.rules.len();
+        let found = match rules.index.chain(at.chain) {
+            Some(index) if !T::ON && at.next >= at.since + WALK => {
+                let search = search.get_or_insert_with(|| Search::new(index, &subject, at.next));
+                search.next(at.next).unwrap_or(end).min(end)
             }
-            continue;
+            _ => at.next,
         };
-        left -= 1;
-        if left == 0 {
+        // What was passed over counts as looked at, so that the bound is the same for every way to find a rule.
+        let looked_at = found - at.next + usize::from(found < end);
+        if looked_at >= left {
             return Ruling::Drop(DropReason::FirewallRule);
         }
-        let here = CounterRef { table: name, chain: at.chain, rule: Some(at.next as u16) };
-        at.next += 1;
+        left -= looked_at;
+        let Some(rule) = chain.rules.get(found) else {
+            let Some(caller) = callers.pop() else { break };
+            (at, search) = (Place { since: caller.next, ..caller }, None);
+            continue;
+        };
+        let here = CounterRef { table: name, chain: at.chain, rule: Some(found as u16) };
+        at.next = found + 1;
         let fit = subject.fit(rule, effects, &mut trail.unstable);
         if T::ON {
             let (number, text) = (at.next, table.text(rule));
@@ -214,14 +242,14 @@ pub fn evaluate<'r, T: Trace>(
                 let _ = trail.logged.push(here);
             }
             // A return is a walk to the chain's end.
-            Some(Target::Return) => at.next = chain.rules.len(),
+            Some(Target::Return) => at.next = end,
             Some(target @ (Target::Jump(next) | Target::Goto(next))) => {
                 // Deeper jumps are refused when a rule is added; this keeps the walk bounded all the same.
                 let returns = matches!(target, Target::Jump(_));
                 if at.depth == Table::MAX_DEPTH || (returns && callers.push(at).is_err()) {
                     return Ruling::Drop(DropReason::FirewallRule);
                 }
-                at = Place { chain: *next, next: 0, depth: at.depth + 1 };
+                (at, search) = (Place { chain: *next, next: 0, depth: at.depth + 1, since: 0 }, None);
             }
         }
     }

@@ -28,35 +28,40 @@ struct World {
 const SOURCE: Ipv4Address = Ipv4Address::new(192, 168, 1, 7);
 const DESTINATION: Ipv4Address = Ipv4Address::new(203, 0, 113, 1);
 
+/// The headers of that packet.
+pub(super) fn syn() -> Headers {
+    Headers {
+        l3: 14,
+        l4: 34,
+        total_length: 60,
+        wire_length: 60,
+        source: SOURCE,
+        destination: DESTINATION,
+        protocol: 6,
+        ttl: 64,
+        tos: 0,
+        identification: 1,
+        dont_fragment: true,
+        fragment: Fragment::Whole,
+        fragment_offset: 0,
+        transport: Transport::Tcp {
+            source: 40000,
+            destination: 80,
+            flags: tcp_flag::SYN,
+            sequence: 1,
+            acknowledgment: 0,
+            window: 65535,
+            header_length: 20,
+        },
+        checksum: Checksum::Unknown,
+    }
+}
+
 impl World {
     fn new() -> Self {
         let card = |last| PortInfo::new(EthernetAddress([2, 0, 0, 0, 0, last]), 1500);
         Self {
-            headers: Headers {
-                l3: 14,
-                l4: 34,
-                total_length: 60,
-                wire_length: 60,
-                source: SOURCE,
-                destination: DESTINATION,
-                protocol: 6,
-                ttl: 64,
-                tos: 0,
-                identification: 1,
-                dont_fragment: true,
-                fragment: Fragment::Whole,
-                fragment_offset: 0,
-                transport: Transport::Tcp {
-                    source: 40000,
-                    destination: 80,
-                    flags: tcp_flag::SYN,
-                    sequence: 1,
-                    acknowledgment: 0,
-                    window: 65535,
-                    header_length: 20,
-                },
-                checksum: Checksum::Unknown,
-            },
+            headers: syn(),
             interfaces: crate::config::Config::new(&[card(1), card(2)]).interfaces,
             ingress: Some(InterfaceId(1)),
             egress: Some(InterfaceId(2)),
@@ -101,7 +106,8 @@ impl World {
             interfaces: &self.interfaces,
             now: self.now,
         };
-        evaluate(table, TableName::Filter, Hook::Forward, &candidate, effects, trail, trace)
+        let rules = Ruleset { table, index: TableIndex::NONE };
+        evaluate(rules, Hook::Forward, &candidate, effects, trail, trace)
     }
 }
 

@@ -45,7 +45,7 @@ fn size_for(length: usize) -> (usize, usize) {
         return (length - 1, length);
     }
     let step = (length - 1).ilog2() - 2;
-    let quarters = (length - 1 >> step) + 1;
+    let quarters = ((length - 1) >> step) + 1;
     (4 * step as usize + quarters - 1, quarters << step)
 }
 
