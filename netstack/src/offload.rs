@@ -98,6 +98,19 @@ impl Abilities {
     /// A card that takes all work over.
     pub const ALL: Self = Self { checksum: true, tso4: true, tso6: true, ecn: true, uso: true };
 
+    /// What of it is wanted. Without checksums nothing is cut: what is cut needs new ones.
+    #[must_use]
+    pub fn as_wanted(self, wanted: Self) -> Self {
+        let checksum = self.checksum && wanted.checksum;
+        Self {
+            checksum,
+            tso4: checksum && self.tso4 && wanted.tso4,
+            tso6: checksum && self.tso6 && wanted.tso6,
+            ecn: checksum && self.ecn && wanted.ecn,
+            uso: checksum && self.uso && wanted.uso,
+        }
+    }
+
     /// Whether it does all that is still to be done to a frame.
     pub fn include(self, partial: &Partial) -> bool {
         self.checksum

@@ -14,7 +14,8 @@ pub struct Completion {
 }
 
 /// Words behind which the name of an interface stands.
-const BEFORE_INTERFACE: [&str; 9] = ["dev", "iif", "oif", "in", "out", "-i", "-o", "-I", "ifconfig"];
+const BEFORE_INTERFACE: [&str; 12] =
+    ["dev", "iif", "oif", "in", "out", "-i", "-o", "-I", "-k", "-K", "-S", "ifconfig"];
 
 /// Completes the word that ends `text`.
 pub fn complete(text: &str, config: &Config) -> Completion {

@@ -6,6 +6,7 @@ mod conntrack;
 mod console;
 mod drops;
 mod editor;
+mod ethtool;
 mod explain;
 mod habit;
 mod help;
@@ -24,7 +25,7 @@ mod system;
 mod tests;
 mod traceroute;
 
-use crate::config::Config;
+use crate::{config::Config, interface::PortId};
 use alloc::{format, string::String};
 use smoltcp::time::Instant;
 
@@ -43,6 +44,12 @@ pub trait Platform {
     fn clear_log(&mut self);
     /// Messages less important than this are not shown on the console (`dmesg -n`).
     fn set_console_level(&mut self, level: u8);
+    /// Where a network card is on its bus (`ethtool -i`); empty where that is unknown.
+    fn card_address(&self, _: PortId) -> String {
+        String::new()
+    }
+    /// What the driver of a network card has counted, by name (`ethtool -S`).
+    fn card_counters(&self, _: PortId, _each: &mut dyn FnMut(&str, u64)) {}
     /// Ends the machine once all output is out.
     fn power(&mut self, action: Power);
 }
@@ -196,6 +203,7 @@ static COMMANDS: &[Command] = commands! {
     "dmesg" system::dmesg, |_| &["-C", "-c", "-n"], "Shows the log.", "usage: dmesg [-C | -c | -n LEVEL]";
     "drops" drops::parse, |_| &["-a", "-j"], "Shows how many packets were dropped, by reason.", "usage: drops [-a] [-j]";
     "echo" shell::echo, none, "Prints its words.", "usage: echo [-n] [WORD]..";
+    "ethtool" ethtool::parse, ethtool::words, "Shows and sets what the network cards do for the router.", ethtool::USAGE;
     "explain" explain::parse, explain_words, "Tells what would become of a packet, station by station.", explain::USAGE;
     "false" shell::fail, none, "Does nothing, unsuccessfully.", "usage: false";
     "free" system::free, |_| &["-b", "-k", "-m", "-h"], "Shows the use of memory.", "usage: free [-b | -k | -m | -h]";

@@ -3,6 +3,7 @@
 use super::{
     Action, Failure, Job, Progress, Session,
     argument::scope_name,
+    ethtool,
     ip::protocol_text,
     iptables::{LineSource, Save},
 };
@@ -134,6 +135,10 @@ impl Writer {
         }
         if !words.is_empty() {
             self.line(format_args!("ip link set {name}{words}"));
+        }
+        let changed = ethtool::words_between(base.wanted_abilities, interface.wanted_abilities);
+        if !changed.is_empty() {
+            self.line(format_args!("ethtool -K {name}{changed}"));
         }
         for entry in base.addresses.iter().filter(|entry| !interface.addresses.contains(entry)) {
             self.line(format_args!("ip addr del {} dev {name}", entry.cidr));

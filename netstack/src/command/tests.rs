@@ -44,6 +44,15 @@ impl Platform for Machine {
         self.level = Some(level);
     }
 
+    fn card_address(&self, port: PortId) -> String {
+        format!("0000:00:{:02x}.0", port.0)
+    }
+
+    fn card_counters(&self, port: PortId, each: &mut dyn FnMut(&str, u64)) {
+        each("rx_kicks", port.0.into());
+        each("tx_kicks", 2);
+    }
+
     fn power(&mut self, action: Power) {
         self.power = Some(action);
     }

@@ -34,6 +34,8 @@ pub struct Interface {
     pub forwarding: bool,
     /// `net.ipv4.conf.DEV.rp_filter`.
     pub rp_filter: ReversePath,
+    /// What its card shall do by itself, if it can (`ethtool -K`).
+    pub wanted_abilities: Abilities,
 }
 
 /// What an interface is.
@@ -122,6 +124,7 @@ impl Interface {
             }],
             forwarding: false,
             rp_filter: ReversePath::Off,
+            wanted_abilities: Abilities::ALL,
         }
     }
 
@@ -137,13 +140,27 @@ impl Interface {
             addresses: Vec::new(),
             forwarding: false,
             rp_filter: ReversePath::Off,
+            wanted_abilities: Abilities::ALL,
         }
     }
 
-    /// What its card does by itself for the frames that it sends.
+    /// What its card does by itself for the frames that it sends, as far as it is wanted.
     pub fn abilities(&self) -> Abilities {
+        self.card_abilities().as_wanted(self.wanted_abilities)
+    }
+
+    /// What its card could do by itself for the frames that it sends.
+    pub fn card_abilities(&self) -> Abilities {
         match self.kind {
             InterfaceKind::Ethernet { card, .. } => card.abilities,
+            InterfaceKind::Loopback => Abilities::NONE,
+        }
+    }
+
+    /// What its card may leave undone on the frames that it receives.
+    pub fn accepts(&self) -> Abilities {
+        match self.kind {
+            InterfaceKind::Ethernet { card, .. } => card.accepts,
             InterfaceKind::Loopback => Abilities::NONE,
         }
     }
@@ -217,6 +234,19 @@ impl Config {
             change.routes = StaleRoutes::All;
         }
         Ok(change)
+    }
+
+    /// Sets what the card of an interface shall do by itself, if it can (`ethtool -K`).
+    ///
+    /// # Errors
+    /// None; like every change it may be given to `Router::edit`.
+    pub fn set_wanted_abilities(
+        &mut self,
+        id: InterfaceId,
+        wanted: Abilities,
+    ) -> Result<Change, ConfigError> {
+        self.interface_mut(id).wanted_abilities = wanted;
+        Ok(Change { interfaces: true, ..Change::NONE })
     }
 
     pub(super) fn interface_mut(&mut self, id: InterfaceId) -> &mut Interface {

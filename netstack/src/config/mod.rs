@@ -48,12 +48,14 @@ pub struct PortInfo {
     pub max_mtu: u16,
     /// What the card does by itself for the frames that it sends.
     pub abilities: Abilities,
+    /// What the card may leave undone on the frames that it receives.
+    pub accepts: Abilities,
 }
 
 impl PortInfo {
-    /// A card that sends frames as they are.
+    /// A card that sends and receives frames as they are.
     pub const fn new(mac: EthernetAddress, max_mtu: u16) -> Self {
-        Self { mac, max_mtu, abilities: Abilities::NONE }
+        Self { mac, max_mtu, abilities: Abilities::NONE, accepts: Abilities::NONE }
     }
 }
 
