@@ -31,7 +31,7 @@ impl Router {
     }
 
     /// Sends a frame, finished as far as its card wants it.
-    #[inline]
+    #[inline(always)] // once for each packet
     pub(crate) fn hand_over(
         &mut self,
         cx: &mut Context<'_>,
@@ -39,15 +39,30 @@ impl Router {
         port: PortId,
         packet: Packet,
     ) -> Outcome {
-        if let Offload::Partial(partial) = packet.offload()
-            && !self.links[usize::from(port.0)].abilities.include(partial)
-        {
-            return self.finish(cx, packet, |router, cx, packet| router.emit(cx, egress, port, packet));
+        if matches!(packet.offload(), Offload::Partial(_)) {
+            self.hand_over_unfinished(cx, egress, port, packet)
+        } else {
+            self.emit(cx, egress, port, packet)
         }
-        self.emit(cx, egress, port, packet)
     }
 
-    #[inline]
+    #[inline(never)]
+    fn hand_over_unfinished(
+        &mut self,
+        cx: &mut Context<'_>,
+        egress: InterfaceId,
+        port: PortId,
+        packet: Packet,
+    ) -> Outcome {
+        match packet.offload() {
+            Offload::Partial(partial) if !self.links[usize::from(port.0)].abilities.include(partial) => {
+                self.finish(cx, packet, |router, cx, packet| router.emit(cx, egress, port, packet))
+            }
+            _ => self.emit(cx, egress, port, packet),
+        }
+    }
+
+    #[inline(always)]
     fn emit(&mut self, cx: &mut Context<'_>, egress: InterfaceId, port: PortId, packet: Packet) -> Outcome {
         let counters = self.counters[usize::from(egress.0)].get_mut();
         counters.transmitted_packets += 1;

@@ -155,7 +155,7 @@ impl Packet {
 
     /// Cuts the whole frame to `length` bytes; longer than it is: no change. Buffers that nothing is left of stay with the
     /// packet, empty, until it is recycled.
-    #[inline]
+    #[inline(always)]
     pub fn truncate(&mut self, length: usize) {
         if self.0.beyond == 0 {
             self.0.end = self.0.end.min(self.0.start.saturating_add(length as u32));
@@ -164,6 +164,7 @@ impl Packet {
         }
     }
 
+    #[inline(never)]
     fn cut(&mut self, length: usize) {
         let (mut left, mut next) = (length, Some(&mut *self));
         while let Some(Packet(buffer)) = next {
