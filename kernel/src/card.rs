@@ -4,11 +4,12 @@ use crate::{
     interrupt::{Taken, Vector},
     virtio::{Bell, Device},
 };
+use alloc::string::String;
 use core::mem;
 use kernel::{
     control::{Command, Control},
     features::Features,
-    queues::Queues,
+    queues::{Counters, Queues},
 };
 use log::{error, info, warn};
 use netstack::{config::PortInfo, exchange::Exchange};
@@ -190,7 +191,18 @@ impl Card {
             mac: self.mac,
             max_mtu: offered.map_or(room, |mtu| mtu.clamp(68, room)),
             abilities: self.features.abilities(),
+            accepts: self.features.format().accepted,
         }
+    }
+
+    /// Where it is on its bus, as Linux writes it.
+    pub fn address(&self) -> String {
+        self.device.address()
+    }
+
+    /// What has gone through its queues since they were started.
+    pub fn counters(&self) -> Counters {
+        self.queues.as_ref().map(Queues::counters).unwrap_or_default()
     }
 
     /// Buffers that its rings hold.

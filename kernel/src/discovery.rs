@@ -67,6 +67,7 @@ fn pci_registers(root: &PciRoot<Ports>, function: DeviceFunction) -> Option<Bus>
     };
     let notify = capability(VIRTIO_PCI_CAP_NOTIFY_CFG)?.offset;
     Some(Bus::Pci {
+        function,
         common: address(capability(VIRTIO_PCI_CAP_COMMON_CFG)?.offset)?,
         notify: address(notify)?,
         notify_multiplier: Ports.read_word(function, notify + 16),

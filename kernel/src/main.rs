@@ -38,7 +38,7 @@ use netstack::{
     interface::PortId,
     router::{Context, Router},
 };
-use platform::Machine;
+use platform::{Below, Machine};
 use smoltcp::time::{Duration, Instant};
 
 boot::main!(startup::start);
@@ -124,7 +124,8 @@ impl Kernel {
             return false;
         }
         let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
-        self.console.input(&bytes, &mut self.router, &mut self.machine, cx);
+        let mut below = Below { machine: &mut self.machine, cards: &self.cards };
+        self.console.input(&bytes, &mut self.router, &mut below, cx);
         true
     }
 
@@ -132,7 +133,8 @@ impl Kernel {
     fn poll(&mut self, now: Instant) {
         let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
         self.router.poll(cx);
-        self.console.poll(&mut self.router, &mut self.machine, cx);
+        let mut below = Below { machine: &mut self.machine, cards: &self.cards };
+        self.console.poll(&mut self.router, &mut below, cx);
         for (number, card) in self.cards.iter_mut().enumerate() {
             card.tend(&mut self.exchange, now);
             if let Some(carrier) = card.carrier_news() {

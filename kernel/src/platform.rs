@@ -1,7 +1,11 @@
 //! What the commands ask of the machine.
 
-use crate::{heap, logger, power, serial};
-use netstack::command::{Platform, Power};
+use crate::{card::Card, heap, logger, power, serial};
+use alloc::string::String;
+use netstack::{
+    command::{Platform, Power},
+    interface::PortId,
+};
 use smoltcp::time::{Duration, Instant};
 
 /// How long the last output may take before the machine ends without it.
@@ -38,9 +42,18 @@ impl Machine {
     }
 }
 
-impl Platform for Machine {
+/// The machine and its cards, as long as a command looks at them.
+pub struct Below<'a> {
+    /// The machine.
+    pub machine: &'a mut Machine,
+    /// Its cards.
+    pub cards: &'a [Card],
+}
+
+impl Platform for Below<'_> {
     fn memory(&self) -> (u64, u64) {
-        (self.memory_total, self.memory_total.saturating_sub(heap::free()))
+        let total = self.machine.memory_total;
+        (total, total.saturating_sub(heap::free()))
     }
 
     fn log_lines(&self, each: &mut dyn FnMut(Instant, u8, &str)) {
@@ -55,7 +68,25 @@ impl Platform for Machine {
         logger::set_console_level(level);
     }
 
+    fn card_address(&self, port: PortId) -> String {
+        self.cards.get(usize::from(port.0)).map(Card::address).unwrap_or_default()
+    }
+
+    fn card_counters(&self, port: PortId, each: &mut dyn FnMut(&str, u64)) {
+        let Some(card) = self.cards.get(usize::from(port.0)) else { return };
+        let counters = card.counters();
+        each("rx_queue_0_packets", counters.received);
+        each("rx_queue_0_merged", counters.received_merged);
+        each("rx_queue_0_gso", counters.received_unsegmented);
+        each("rx_queue_0_nonsense", counters.nonsense);
+        each("rx_queue_0_kicks", counters.receive_kicks);
+        each("tx_queue_0_packets", counters.sent);
+        each("tx_queue_0_gso", counters.sent_unsegmented);
+        each("tx_queue_0_overruns", counters.overruns);
+        each("tx_queue_0_kicks", counters.transmit_kicks);
+    }
+
     fn power(&mut self, action: Power) {
-        self.ending = Some((action, None));
+        self.machine.ending = Some((action, None));
     }
 }

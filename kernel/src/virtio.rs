@@ -2,12 +2,18 @@
 //! 4.1.5 and 4.2.3 "Bus-specific Initialization And Device Operation".
 
 use crate::{apic, devices, interrupt::Vector, pci::MessageTable};
-use alloc::alloc::{alloc_zeroed, dealloc};
+use alloc::{
+    alloc::{alloc_zeroed, dealloc},
+    format,
+    string::String,
+};
 use core::{alloc::Layout, ptr::NonNull};
 use kernel::ring::{Addresses, Doorbell};
 use virtio_drivers::{
     BufferDirection, Hal, PAGE_SIZE, PhysAddr,
-    transport::{DeviceStatus, DeviceType, InterruptStatus, SomeTransport, Transport},
+    transport::{
+        DeviceStatus, DeviceType, InterruptStatus, SomeTransport, Transport, pci::bus::DeviceFunction,
+    },
 };
 
 /// How many times a register is read that must change soon.
@@ -23,8 +29,14 @@ const MMIO_QUEUE_NOTIFY: u64 = 0x50;
 
 /// What the crate's transport does not reach.
 pub enum Bus {
-    /// Addresses of the common configuration and of the doorbells, and the interrupts.
-    Pci { common: u64, notify: u64, notify_multiplier: u32, messages: Option<MessageTable> },
+    /// Its place, addresses of the common configuration and of the doorbells, and the interrupts.
+    Pci {
+        function: DeviceFunction,
+        common: u64,
+        notify: u64,
+        notify_multiplier: u32,
+        messages: Option<MessageTable>,
+    },
     /// Address of the registers, and the interrupt line.
     Mmio { base: u64, line: u32 },
 }
@@ -39,6 +51,14 @@ impl Device {
     /// A device that was found.
     pub fn new(transport: SomeTransport<'static>, bus: Bus) -> Self {
         Self { transport, bus }
+    }
+
+    /// Where it is, as Linux writes it.
+    pub fn address(&self) -> String {
+        match self.bus {
+            Bus::Pci { function, .. } => format!("0000:{function}"),
+            Bus::Mmio { base, .. } => format!("{base:x}.virtio_mmio"),
+        }
     }
 
     /// What it is.
