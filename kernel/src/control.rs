@@ -103,9 +103,9 @@ impl<D: Doorbell> Control<D> {
             let mut question = Box::new(Question::new(command));
             let parts =
                 [Part::readable(&question.bytes[..question.length]), Part::writable(&mut question.answer)];
-            if let Some(chain) = self.ring.take(parts) {
+            if let Some(chain) = self.ring.take(parts.into_iter()) {
                 // SAFETY: the question is in a box, and stays in the ring until the device is done.
-                unsafe { self.ring.push(chain, question) };
+                unsafe { self.ring.push_chain(question, chain) };
                 self.under_way = true;
             }
             self.ring.publish(&mut self.bell);

@@ -111,9 +111,10 @@ fn from_device(device: &mut Device) -> Option<Seed> {
     device.start();
 
     let mut buffer = Box::new(Seed::default());
-    let chain = ring.take([Part::writable(&mut buffer[..])])?;
+    let part = Part::writable(&mut buffer[..]);
     // SAFETY: the buffer is on the heap, and stays in the ring until the device is done or stopped.
-    unsafe { ring.push(chain, buffer) };
+    let pushed = unsafe { ring.push(buffer, part) };
+    debug_assert!(pushed.is_ok(), "the ring is empty");
     ring.publish(&mut bell);
     let end = clock::now().total_micros() + DEVICE_PATIENCE_MICROS;
     while !ring.has_used() && clock::now().total_micros() < end {

@@ -47,7 +47,7 @@ impl Format {
     /// Whether a header says nothing but that the frame is in one buffer, as most do.
     #[inline]
     pub fn is_plain(&self, header: &[u8; LONGEST]) -> bool {
-        header[0..2] == [0, 0] && (!self.mergeable || header[10..12] == [1, 0])
+        header[0..2] == [0, 0] && self.buffers(header) == 1
     }
 
     /// What a header says about a received frame; `None`: no sense, or what was not agreed on.
@@ -79,15 +79,17 @@ impl Format {
     #[inline]
     pub fn put(&self, packet: &mut Packet) -> bool {
         let header = match packet.offload() {
-            Offload::Partial(partial) => partial_header(partial, packet.bytes()),
-            Offload::None | Offload::Verified => [0; LONGEST],
+            Offload::Partial(partial) => Some(partial_header(partial, packet.bytes())),
+            Offload::None | Offload::Verified => None,
         };
         // The longer one is put, of which the shorter one is a part: a length that is known makes this two stores.
         let Some(place) = packet.prepend(LONGEST) else { return false };
-        if self.numbered {
-            place.copy_from_slice(&header);
-        } else {
-            place[2..].copy_from_slice(&header[..LONGEST - 2]);
+        place.fill(0);
+        if let Some(header) = &header {
+            let shorter = LONGEST - self.length();
+            place[shorter..].copy_from_slice(&header[..self.length()]);
+        }
+        if !self.numbered {
             packet.trim_front(2);
         }
         true

@@ -5,7 +5,7 @@
 
 use crate::{
     header::{Format, LONGEST},
-    ring::{Addresses, Chain, Doorbell, Part, Ring},
+    ring::{Addresses, Doorbell, Part, Ring},
 };
 use netstack::{exchange::Exchange, offload::Offload, packet::Packet};
 
@@ -89,15 +89,15 @@ impl<D: Doorbell> Queues<D> {
     #[inline]
     pub fn refill(&mut self, exchange: &mut Exchange) {
         while self.receive.room() > 0 {
-            let Some(mut packet) = exchange.allocate() else { break };
-            if packet.tailroom() < self.frame_room {
+            let Some(mut packet) = exchange.take_buffer() else { break };
+            let Some(room) = packet.storage_mut().get_mut(START..) else { continue };
+            if room.len() < LONGEST + self.frame_room {
                 continue; // made elsewhere, and too small to receive into
             }
-            let Some(chain) = self.receive.take([Part::writable(&mut packet.storage_mut()[START..])]) else {
-                break;
-            };
+            let part = Part::writable(room);
             // SAFETY: the packet owns its storage on the heap, and stays in the ring until the device is done.
-            unsafe { self.receive.push(chain, packet) };
+            let pushed = unsafe { self.receive.push(packet, part) };
+            debug_assert!(pushed.is_ok(), "there was room");
         }
         let kicked = self.receive.publish(&mut self.receive_bell);
         self.counters.receive_kicks += u64::from(kicked);
@@ -114,6 +114,7 @@ impl<D: Doorbell> Queues<D> {
             let complete = (written as usize)
                 .checked_sub(length)
                 .is_some_and(|written| packet.set_range(START + length, written));
+            packet.set_offload(Offload::None);
             if complete && (plain || self.complete(&mut packet)) {
                 self.counters.received += 1;
                 return Some(packet);
@@ -165,34 +166,42 @@ impl<D: Doorbell> Queues<D> {
     /// its buffers, or the frame leaves no headroom for the device's header; then its buffers are back in the pool.
     #[inline(always)] // at one place only
     pub fn transmit(&mut self, mut packet: Packet, exchange: &mut Exchange) -> bool {
-        let unsegmented = is_unsegmented(packet.offload());
-        let mut chain = None;
-        if self.format.put(&mut packet) {
-            chain = self.descriptors(&packet);
-            if chain.is_none() {
-                self.reclaim(exchange);
-                chain = self.descriptors(&packet);
-            }
+        if !self.format.put(&mut packet) {
+            exchange.recycle(packet);
+            return false;
         }
-        let Some(chain) = chain else {
+        let unsegmented = is_unsegmented(packet.offload());
+        let mut pushed = self.push(packet);
+        if let Err(packet) = pushed {
+            self.reclaim(exchange);
+            pushed = self.push(packet);
+        }
+        if let Err(packet) = pushed {
             self.counters.overruns += 1;
             exchange.recycle(packet);
             return false;
-        };
-        // SAFETY: as in `refill`.
-        unsafe { self.transmit.push(chain, packet) };
+        }
         self.counters.sent += 1;
         self.counters.sent_unsegmented += u64::from(unsegmented);
         true
     }
 
     #[inline(always)]
-    fn descriptors(&mut self, packet: &Packet) -> Option<Chain> {
+    fn push(&mut self, packet: Packet) -> Result<(), Packet> {
         if packet.is_contiguous() {
-            self.transmit.take([Part::readable(packet.bytes())])
-        } else {
-            self.transmit.take(packet.parts().map(Part::readable))
+            let part = Part::readable(packet.bytes());
+            // SAFETY: as in `refill`.
+            return unsafe { self.transmit.push(packet, part) };
         }
+        self.push_parts(packet)
+    }
+
+    #[inline(never)] // once for tens of kilobytes
+    fn push_parts(&mut self, packet: Packet) -> Result<(), Packet> {
+        let Some(chain) = self.transmit.take(packet.parts().map(Part::readable)) else { return Err(packet) };
+        // SAFETY: as in `refill`.
+        unsafe { self.transmit.push_chain(packet, chain) };
+        Ok(())
     }
 
     /// Tells the device of all frames put since the last call.

@@ -51,6 +51,10 @@ impl Part {
     pub fn writable(bytes: &mut [u8]) -> Self {
         Self { address: bytes.as_mut_ptr() as u64, length: bytes.len() as u32, direction: Direction::Receive }
     }
+
+    fn room_to_write(&self) -> u32 {
+        if self.direction == Direction::Receive { self.length } else { 0 }
+    }
 }
 
 /// Where a ring lies in memory, for the device.
@@ -150,10 +154,29 @@ impl<T> Ring<T> {
         self.lies
     }
 
-    /// Takes descriptors for a buffer that consists of `parts`; `None` where there are not enough of them, or no part.
+    /// Adds a buffer of one part. The device learns of it with [`Ring::publish`]; it comes back from [`Ring::pop`].
+    ///
+    /// # Errors
+    /// The buffer itself, where the ring is full.
+    ///
+    /// # Safety
+    /// `buffer` keeps the part in its place. Until it comes back, or the device is reset and the ring dropped, nothing
+    /// else touches the part.
     #[inline(always)] // once for each frame in each direction
-    pub fn take(&mut self, parts: impl IntoIterator<Item = Part>) -> Option<Chain> {
-        let mut parts = parts.into_iter();
+    pub unsafe fn push(&mut self, buffer: T, part: Part) -> Result<(), T> {
+        if self.room == 0 {
+            return Err(buffer);
+        }
+        let head = self.free;
+        self.area.write_descriptor(head, part, None);
+        self.free = self.next_of(head);
+        self.room -= 1;
+        self.lend(buffer, Chain { head, parts: 1, writable: part.room_to_write() });
+        Ok(())
+    }
+
+    /// Takes descriptors for a buffer that consists of `parts`; `None` where there are not enough of them, or no part.
+    pub fn take(&mut self, mut parts: impl Iterator<Item = Part>) -> Option<Chain> {
         let (head, mut last, mut count, mut writable) = (self.free, self.free, 0, 0);
         let mut next_part = parts.next();
         while let Some(part) = next_part {
@@ -165,20 +188,23 @@ impl<T> Ring<T> {
             self.area.write_descriptor(last, part, next_part.is_some().then_some(next));
             last = next;
             count += 1;
-            writable += if part.direction == Direction::Receive { part.length } else { 0 };
+            writable += part.room_to_write();
         }
         self.free = last;
         self.room -= count;
         (count > 0).then_some(Chain { head, parts: count as u16, writable })
     }
 
-    /// Adds a buffer. The device learns of it with [`Ring::publish`]; it comes back from [`Ring::pop`].
+    /// Adds a buffer of several parts, for which descriptors were taken.
     ///
     /// # Safety
-    /// `chain` was taken for its parts, and `buffer` keeps them in their places. Until it comes back, or the device is
-    /// reset and the ring dropped, nothing else touches them.
+    /// As [`Ring::push`], for each of the parts.
+    pub unsafe fn push_chain(&mut self, buffer: T, chain: Chain) {
+        self.lend(buffer, chain);
+    }
+
     #[inline(always)]
-    pub unsafe fn push(&mut self, chain: Chain, buffer: T) {
+    fn lend(&mut self, buffer: T, chain: Chain) {
         self.area.write_available(self.next_available, chain.head);
         self.next_available = self.next_available.wrapping_add(1);
         let entry = &mut self.entries[usize::from(chain.head) % MOST];

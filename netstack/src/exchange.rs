@@ -23,9 +23,15 @@ impl Exchange {
         }
     }
 
+    /// A buffer for the driver, which says by itself what is in it: [`Packet::set_range`], [`Packet::set_offload`].
+    #[inline]
+    pub fn take_buffer(&mut self) -> Option<Packet> {
+        self.free.pop()
+    }
+
     /// An empty packet for a frame made here; `None` where the pool is used up, and then the frame is not made.
     pub fn allocate(&mut self) -> Option<Packet> {
-        let mut packet = self.free.pop()?;
+        let mut packet = self.take_buffer()?;
         packet.reset();
         Some(packet)
     }
