@@ -287,7 +287,9 @@ impl Card {
                 // SAFETY: the device was reset.
                 unsafe {
                     queues.dissolve(exchange);
-                    self.control.take().map(|control| control.dissolve());
+                    if let Some(control) = self.control.take() {
+                        control.dissolve();
+                    }
                 }
                 warn!("eth{}: the device is confused and was stopped", self.number);
                 self.restart_at = Some(now + RESTART_PAUSE);
