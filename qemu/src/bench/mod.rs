@@ -3,6 +3,7 @@
 mod boot;
 mod frame;
 mod guest;
+mod host;
 mod idle;
 mod instructions;
 mod linux;
@@ -23,6 +24,7 @@ use qemu::{image, workspace};
 use serde_json::json;
 
 use guest::Guest;
+use host::Host;
 use report::Report;
 
 #[derive(clap::Args)]
@@ -98,6 +100,8 @@ pub fn run(options: Options) -> Result<()> {
     if let Some(Other::Linux) = options.against {
         guests.push(Guest::linux()?);
     }
+    let (host, load) = (Host::look(&options.machine)?, host::load());
+    println!("{host}, load {}", load.map_or("unknown".into(), |load| load.to_string()));
     let mut report = Report::new(guests.iter().map(Guest::name).collect());
     let bench = Bench { guests, rounds: options.rounds, board: options.machine };
     let parts = if options.only.is_empty() { Part::value_variants() } else { &options.only };
@@ -109,7 +113,12 @@ pub fn run(options: Options) -> Result<()> {
     let path = options.json.unwrap_or_else(|| workspace::target().join("bench/figures.json"));
     let folder = path.parent().context("a file")?;
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let text = serde_json::to_string_pretty(&json!({ "figures": report.json() }))?;
+    let text = serde_json::to_string_pretty(&json!({
+        "host": host.json(),
+        "load": { "before": load, "after": host::load() },
+        "rounds": bench.rounds,
+        "figures": report.json(),
+    }))?;
     std::fs::write(&path, text).with_context(|| path.display().to_string())?;
     println!("written to {}", path.display());
     let plot = path.with_extension("svg");

@@ -19,8 +19,8 @@ pub fn round(site: &Site) -> Result<Values> {
         let name = format!("TCP {direction}, {streams} stream{}", if streams == 1 { "" } else { "s" });
         let share = |seconds: f64| seconds / cost.seconds * 100.0;
         values.push((name.clone(), "Gbit/s", bits / 1e9));
-        values.push((format!("  of it, the guest's processor, {name}"), "%", share(cost.cpu.guest)));
-        values.push((format!("  of it, QEMU's own threads, {name}"), "%", share(cost.cpu.qemu)));
+        values.push((format!("  guest CPU, {name}"), "% of a core", share(cost.cpu.guest)));
+        values.push((format!("  QEMU's own CPU, {name}"), "% of a core", share(cost.cpu.qemu)));
     }
     Ok(values)
 }
