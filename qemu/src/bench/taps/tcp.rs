@@ -14,13 +14,13 @@ pub fn round(site: &Site) -> Result<Values> {
     let mut values = Values::new();
     for (streams, direction, words) in [(1, "up", ""), (1, "down", "-R"), (4, "up", ""), (4, "down", "-R")] {
         let (run, cost) = site.during(|| iperf(site, &format!("-t {SECONDS} -P {streams} {words}")))?;
-        let bits = run["end"]["sum_received"]["bits_per_second"].as_f64();
-        let bits = bits.with_context(|| format!("iperf3 says {run}"))?;
+        let received = &run["end"]["sum_received"];
+        let number = |key: &str| received[key].as_f64().with_context(|| format!("iperf3 says {run}"));
+        let gigabytes = number("bytes")? / 1e9;
         let name = format!("TCP {direction}, {streams} stream{}", if streams == 1 { "" } else { "s" });
-        let share = |seconds: f64| seconds / cost.seconds * 100.0;
-        values.push((name.clone(), "Gbit/s", bits / 1e9));
-        values.push((format!("  guest CPU, {name}"), "% of a core", share(cost.cpu.guest)));
-        values.push((format!("  QEMU's own CPU, {name}"), "% of a core", share(cost.cpu.qemu)));
+        values.push((name.clone(), "Gbit/s", number("bits_per_second")? / 1e9));
+        values.push((format!("  guest CPU, {name}"), "ms/GB", cost.cpu.guest * 1e3 / gigabytes));
+        values.push((format!("  QEMU's own CPU, {name}"), "ms/GB", cost.cpu.qemu * 1e3 / gigabytes));
     }
     Ok(values)
 }
