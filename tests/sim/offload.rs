@@ -7,6 +7,8 @@ use netstack::{
     offload::{Abilities, Offload, Partial, Segmentation, SegmentationKind},
     outcome::{DropReason, Outcome},
 };
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use smoltcp::time::Duration;
 use std::num::NonZeroU16;
 use tests::{bench::Bench, datagram::*, frame::Frame, network::*};
 
@@ -295,4 +297,49 @@ fn a_checksum_that_the_card_found_right_is_not_looked_at_again() {
     assert!(bench.inject_unfinished(LAN, &frame, Offload::None, BUFFER).is_empty());
     assert_eq!(bench.drop_reason(), DropReason::TransportChecksum);
     assert_eq!(bench.inject_unfinished(LAN, &frame, Offload::Verified, BUFFER).len(), 1);
+}
+
+/// Whatever a card says: nothing breaks, no buffer is lost, and no unfinished frame leaves by a card that finishes none.
+#[test]
+fn no_lie_about_a_frame_does_harm() {
+    const WAN_CAN: Abilities = Abilities { tso4: false, ..Abilities::ALL };
+    let mut random = StdRng::seed_from_u64(1);
+    let (mut bench, _) = gateway([Abilities::NONE, WAN_CAN, Abilities::NONE]);
+    bench.run("ip link set eth1 mtu 1000");
+    let before = bench.kept_buffers();
+    let reply = tcp(TO, (WAN_SIDE, FROM.1), flag::ACK).numbers(5001, 1001).payload(data(9000));
+    let packets = [
+        (LAN, download()),
+        (LAN, download().but(|packet| packet.dont_fragment = false)),
+        (LAN, udp((ALICE, 40000), (SERVER, 53)).payload(data(3000))),
+        (LAN, udp((ALICE, 40000), (LAN_SIDE, 53)).payload(data(3000))),
+        (LAN, tcp((ALICE, 40000), (LAN_SIDE, 80), flag::ACK).payload(data(9000))),
+        (LAN, echo((ALICE, 1), SERVER)),
+        (WAN, reply),
+    ];
+    for _ in 0..1_500 {
+        let (port, packet) = &packets[random.random_range(0..packets.len())];
+        let mut number = |usual: u16, most: u16| match random.random_range(0..4) {
+            0 => random.random_range(0..=most),
+            _ => usual,
+        };
+        let kind = [SegmentationKind::Tcp4, SegmentationKind::Udp, SegmentationKind::Tcp6];
+        let kind = kind[usize::from(number(0, 2))];
+        let size = number(MSS, 2000);
+        let segmentation = cut(kind, number(size, u16::MAX)).filter(|_| number(1, 1) == 1);
+        let offset = if packet.protocol() == 6 { 16 } else { 6 };
+        let partial = Partial { start: number(34, 100), offset: number(offset, u16::MAX), segmentation };
+        let (mut frame, _) = unfinished(*port, packet, None);
+        frame.truncate(usize::from(number(u16::MAX, 200)).max(1));
+        let buffer = usize::from(number(BUFFER as u16, 1772)) + 128;
+        for (port, frame, offload) in
+            bench.inject_unfinished(*port, &frame, Offload::Partial(partial), buffer)
+        {
+            assert!(port == WAN || offload == Offload::None, "{partial:?}");
+            let packet = Datagram::read(&frame[14..]).expect("its length is what it says");
+            assert_eq!(packet.header_checksum, Checksum::Right, "{partial:?}: {packet:?}");
+        }
+    }
+    bench.pass(Duration::from_secs(60));
+    assert_eq!(bench.kept_buffers(), before);
 }
