@@ -15,6 +15,9 @@ use super::linux::{self, Linux};
 /// LAN 192.168.1.0/24 on eth0, WAN 203.0.113.2/24 on eth1 with the default route via 203.0.113.1.
 pub const HOME_GATEWAY: &str = include_str!("../../../tests/data/home-gateway.sh");
 
+/// Linux takes seconds to start, more under `-icount`, and minutes on a busy host.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// A kernel that routes.
 pub enum Guest {
     Rutter(PathBuf),
@@ -102,13 +105,13 @@ impl Guest {
 
     /// Starts a lab and waits for the prompt.
     pub fn boot(&self, plan: Plan) -> Result<Lab> {
-        self.boot_within(plan, None)
+        self.boot_within(plan, PATIENCE)
     }
 
-    /// The same, with another patience than the lab's own.
-    pub fn boot_within(&self, plan: Plan, patience: Option<Duration>) -> Result<Lab> {
+    /// The same, for a machine that may not come up.
+    pub fn boot_within(&self, plan: Plan, patience: Duration) -> Result<Lab> {
         let mut lab = Lab::start(plan)?;
-        lab.patience = patience.unwrap_or(lab.patience);
+        lab.patience = patience;
         if matches!(self, Guest::Linux(_)) {
             lab.console.prompt = linux::PROMPT.into();
         }

@@ -19,7 +19,7 @@ pub const MASQUERADED: &str = "instructions per masqueraded packet";
 pub const NEW_FLOW: &str = "instructions per new masqueraded flow";
 
 /// What a card's ring holds at least twice.
-const BURST: u32 = 64;
+pub const BURST: u32 = 64;
 /// The median of so many differences has nothing of timers that fired in between.
 const SAMPLES: u32 = 31;
 
@@ -36,14 +36,16 @@ pub fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-struct Router {
-    lab: Lab,
+/// A router whose instructions are counted.
+pub struct Router {
+    pub lab: Lab,
     /// Packets so far.
     sent: u32,
 }
 
 impl Router {
-    fn boot(guest: &Guest, bench: &Bench, name: &str, rules: &str) -> Result<Router> {
+    /// Boots it with `rules` for its two neighbours.
+    pub fn boot(guest: &Guest, bench: &Bench, name: &str, rules: &str) -> Result<Router> {
         let mut plan = masquerade::plan(guest, bench, name, rules)?;
         plan.more.extend(["-icount", "shift=0"].map(Into::into));
         let lab = guest.boot(plan)?;
@@ -63,7 +65,7 @@ impl Router {
     }
 
     /// What so many packets cost that arrive all at once, the way out of sleep and back included.
-    fn burst(&mut self, count: u32, port: impl Fn(u32) -> u16) -> Result<u64> {
+    pub fn burst(&mut self, count: u32, port: impl Fn(u32) -> u16) -> Result<u64> {
         let before = self.stop()?;
         self.arrive(count, &port)?;
         self.stop()?;
@@ -91,7 +93,7 @@ impl Router {
     }
 
     /// Stops the machine once it sleeps, and gives its count of instructions.
-    fn stop(&mut self) -> Result<u64> {
+    pub fn stop(&mut self) -> Result<u64> {
         let mut last = None;
         loop {
             let answer = self.lab.qmp.execute("query-replay", json!({}))?;

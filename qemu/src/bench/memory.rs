@@ -75,7 +75,7 @@ fn forwards(bench: &Bench, guest: &Guest, memory: u32) -> Result<bool> {
 fn holds(bench: &Bench, guest: &Guest, memory: u32, flows: u32) -> Result<bool> {
     let limit = format!("sysctl -w net.netfilter.nf_conntrack_max={}\n", flows + LOOK);
     let plan = masquerade::plan(guest, bench, "flows", &format!("{MASQUERADE}{LONG}{limit}"))?;
-    let Ok(mut lab) = guest.boot_within(Plan { memory, ..plan }, Some(patience(guest))) else {
+    let Ok(mut lab) = guest.boot_within(Plan { memory, ..plan }, patience(guest)) else {
         return Ok(false);
     };
     let mut all_there = true;

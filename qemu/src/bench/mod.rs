@@ -10,6 +10,7 @@ mod linux;
 mod masquerade;
 mod memory;
 mod plot;
+mod profile;
 mod record;
 mod report;
 mod taps;
@@ -85,6 +86,8 @@ enum Part {
     Connections,
     /// Round trips, idle and under load
     Latency,
+    /// The functions that a packet's instructions are spent in; only where it is asked for
+    Profile,
 }
 
 /// What is measured, and how.
@@ -104,7 +107,8 @@ pub fn run(options: Options) -> Result<()> {
     println!("{host}, load {}", load.map_or("unknown".into(), |load| load.to_string()));
     let mut report = Report::new(guests.iter().map(Guest::name).collect());
     let bench = Bench { guests, rounds: options.rounds, board: options.machine };
-    let parts = if options.only.is_empty() { Part::value_variants() } else { &options.only };
+    let all = Part::value_variants().iter().filter(|part| **part != Part::Profile).copied();
+    let parts = if options.only.is_empty() { all.collect() } else { options.only };
     for part in parts {
         part.measure(&bench, &mut report)?;
         report.print();
@@ -149,6 +153,7 @@ impl Part {
             Part::Packets => taps::packets(bench, report),
             Part::Connections => taps::connections(bench, report),
             Part::Latency => taps::latency(bench, report),
+            Part::Profile => profile::print(bench),
         }
     }
 }
