@@ -8,7 +8,7 @@ use crate::{
     outcome::DropReason,
     packet::Packet,
 };
-use alloc::{collections::VecDeque, vec::Vec};
+use alloc::collections::VecDeque;
 use smoltcp::{
     time::{Duration, Instant},
     wire::Ipv4Address,
@@ -31,12 +31,15 @@ struct Key {
     protocol: u8,
 }
 
+/// Fragments that wait for the first one of their datagram.
+pub type Waiting = heapless::Vec<Packet, WAITING_PER_DATAGRAM>;
+
 struct Datagram {
     key: Key,
     expires: Instant,
     /// The transport header, once the first fragment was here.
     transport: Option<Transport>,
-    waiting: Vec<Packet>,
+    waiting: Waiting,
 }
 
 /// What is to be done with a fragment.
@@ -44,7 +47,7 @@ pub enum Admission {
     /// It goes on, with these headers: they now name the transport header of its datagram.
     Pass(Packet, Headers),
     /// The first fragment goes on, and so do those that had waited for it.
-    Release(Packet, Headers, Vec<Packet>),
+    Release(Packet, Headers, Waiting),
     /// It waits.
     Held,
     /// It ends here.
@@ -52,10 +55,16 @@ pub enum Admission {
 }
 
 /// Datagrams of which fragments are on their way, oldest first.
-#[derive(Default)]
 pub struct Fragments {
     datagrams: VecDeque<Datagram>,
     waiting: usize,
+}
+
+impl Default for Fragments {
+    /// No datagram; all memory that it will need is taken here.
+    fn default() -> Self {
+        Self { datagrams: VecDeque::with_capacity(DATAGRAMS), waiting: 0 }
+    }
 }
 
 impl Fragments {
@@ -88,10 +97,9 @@ impl Fragments {
                 Admission::Pass(packet, headers)
             }
             (Fragment::Later, None) => {
-                if datagram.waiting.len() >= WAITING_PER_DATAGRAM {
+                if let Err(packet) = datagram.waiting.push(packet) {
                     return Admission::Refused(packet, DropReason::FragmentsFull);
                 }
-                datagram.waiting.push(packet);
                 self.waiting += 1;
                 self.make_room(place, &mut displaced);
                 Admission::Held
@@ -125,7 +133,7 @@ impl Fragments {
             key,
             expires: now + LIFETIME,
             transport: None,
-            waiting: Vec::new(),
+            waiting: Waiting::new(),
         });
         self.datagrams.len() - 1
     }
@@ -143,7 +151,7 @@ impl Fragments {
     }
 
     /// Ends one datagram whose time is over, with its waiting fragments. Call until it gives nothing.
-    pub fn expire(&mut self, now: Instant) -> Option<Vec<Packet>> {
+    pub fn expire(&mut self, now: Instant) -> Option<Waiting> {
         self.datagrams.front().filter(|datagram| datagram.expires <= now)?;
         let waiting = self.datagrams.pop_front()?.waiting;
         self.waiting -= waiting.len();
@@ -160,6 +168,7 @@ impl Fragments {
 mod tests {
     use super::*;
     use crate::{headers::ETHERNET_HEADER, stage::fragment::pieces, test_support::udp_frame};
+    use alloc::vec::Vec;
 
     /// The fragments of one datagram, first to last.
     fn fragments(identification: u16) -> Vec<(Packet, Headers)> {
