@@ -6,6 +6,7 @@ mod forwarding;
 mod icmp;
 mod nat;
 mod nat_icmp;
+mod nat_identity;
 mod nat_ports;
 mod network;
 mod offload;
