@@ -32,28 +32,33 @@ impl MappingId {
 /// One inner endpoint and its outer one.
 #[derive(Clone, Debug)]
 pub struct Mapping {
-    /// IP protocol number.
-    pub protocol: u8,
     /// The endpoint inside.
     pub inner: Endpoint,
     /// How it looks from outside.
     pub outer: Endpoint,
-    /// Flows that use it.
-    flows: u32,
-    inner_links: Links,
-    outer_links: Links,
+    /// Flows that use it; below them, in one byte, the IP protocol number.
+    uses: u32,
+    /// The next one in the bucket of the inner endpoint; of a free place, the next free one.
+    inner_next: u32,
+    outer_previous: u32,
+    outer_next: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Links {
-    previous: u32,
-    next: u32,
+impl Mapping {
+    /// What one flow counts in `uses`.
+    const FLOW: u32 = 1 << 8;
+
+    fn protocol(&self) -> u8 {
+        self.uses as u8
+    }
 }
 
 const NIL: u32 = u32::MAX;
-/// How far along a bucket a search goes. Buckets hold one mapping on the average; only outer ports that many
-/// inner endpoints share make them longer, and there the first one found is as good as any.
+/// How far along a bucket a search goes. Buckets hold a few mappings; only outer ports that many inner endpoints share
+/// make them longer, and there the first one found is as good as any.
 const SEARCH_LIMIT: usize = 64;
+/// Mappings to a bucket, on the average in a full table.
+const LOAD: usize = 2;
 
 /// All mappings, found by either endpoint.
 pub struct Mappings {
@@ -68,11 +73,14 @@ pub struct Mappings {
 
 impl Mappings {
     /// Bytes that each mapping takes, buckets included.
-    pub const BYTES_PER_MAPPING: usize = size_of::<Mapping>() + 2 * size_of::<u32>();
+    pub const BYTES_PER_MAPPING: usize = size_of::<Mapping>() + 2 * size_of::<u32>() / LOAD;
+    /// Most mappings of a table: more flows could not be counted.
+    const MOST: usize = 1 << 24;
 
-    /// A table for `capacity` mappings, all of whose memory is taken here.
+    /// A table for `capacity` mappings (at most 2^24), all of whose memory is taken here.
     pub fn new(capacity: usize, random: &mut dyn rand_core::Rng) -> Self {
-        let buckets = capacity.next_power_of_two();
+        let capacity = capacity.min(Self::MOST - 1);
+        let buckets = capacity.div_ceil(LOAD).max(1);
         Self {
             slots: Vec::with_capacity(capacity),
             inner_heads: alloc::vec![NIL; buckets],
@@ -101,65 +109,70 @@ impl Mappings {
 
     /// The mapping of an inner endpoint to the outer address `outer`.
     pub fn find_inner(&self, protocol: u8, inner: Endpoint, outer: Ipv4Address) -> Option<MappingId> {
-        self.walk(self.inner_heads[self.bucket(protocol, inner)], |slot| slot.inner_links)
-            .find(|(_, slot)| slot.protocol == protocol && slot.inner == inner && slot.outer.address == outer)
+        self.walk(self.inner_heads[self.bucket(protocol, inner)], |slot| slot.inner_next)
+            .find(|(_, slot)| {
+                slot.protocol() == protocol && slot.inner == inner && slot.outer.address == outer
+            })
             .map(|(id, _)| id)
     }
 
     /// A mapping that has this outer endpoint.
     pub fn find_outer(&self, protocol: u8, outer: Endpoint) -> Option<MappingId> {
-        self.walk(self.outer_heads[self.bucket(protocol, outer)], |slot| slot.outer_links)
-            .find(|(_, slot)| slot.protocol == protocol && slot.outer == outer)
+        self.walk(self.outer_heads[self.bucket(protocol, outer)], |slot| slot.outer_next)
+            .find(|(_, slot)| slot.protocol() == protocol && slot.outer == outer)
             .map(|(id, _)| id)
     }
 
-    fn walk(&self, head: u32, links: fn(&Mapping) -> Links) -> impl Iterator<Item = (MappingId, &Mapping)> {
+    fn walk(&self, head: u32, next: fn(&Mapping) -> u32) -> impl Iterator<Item = (MappingId, &Mapping)> {
         let mut link = head;
         core::iter::from_fn(move || {
             let slot = self.slots.get(link as usize)?;
             let id = MappingId::new(link);
-            link = links(slot).next;
+            link = next(slot);
             Some((id, slot))
         })
         .take(SEARCH_LIMIT)
     }
 
-    /// One more flow uses this pair of endpoints; the mapping is made where there is none. `None`: full.
+    /// One more flow uses this pair of endpoints; the mapping is made where there is none. `None`: the table is full, or
+    /// the inner endpoint has too many outer ones already.
     pub fn acquire(&mut self, protocol: u8, inner: Endpoint, outer: Endpoint) -> Option<MappingId> {
-        if let Some(id) = self.find_inner(protocol, inner, outer.address)
-            && self.get(id).outer == outer
-        {
-            self.slots[id.place()].flows += 1;
+        let (inner_bucket, outer_bucket) = (self.bucket(protocol, inner), self.bucket(protocol, outer));
+        let mut looks = 0;
+        let known = self
+            .walk(self.inner_heads[inner_bucket], |slot| slot.inner_next)
+            .inspect(|_| looks += 1)
+            .find(|(_, slot)| slot.protocol() == protocol && slot.inner == inner && slot.outer == outer);
+        if let Some((id, _)) = known {
+            self.slots[id.place()].uses += Mapping::FLOW;
             return Some(id);
         }
-        if self.used == self.capacity {
+        if self.used == self.capacity || looks == SEARCH_LIMIT {
             return None;
         }
-        let unlinked = Links { previous: NIL, next: NIL };
-        let mapping =
-            Mapping { protocol, inner, outer, flows: 1, inner_links: unlinked, outer_links: unlinked };
+        let outer_next = self.outer_heads[outer_bucket];
+        let mapping = Mapping {
+            inner,
+            outer,
+            uses: Mapping::FLOW | u32::from(protocol),
+            inner_next: self.inner_heads[inner_bucket],
+            outer_previous: NIL,
+            outer_next,
+        };
         let place = if self.free == NIL {
             self.slots.push(mapping);
             (self.slots.len() - 1) as u32
         } else {
             let place = self.free;
-            self.free = self.slots[place as usize].inner_links.next;
+            self.free = self.slots[place as usize].inner_next;
             self.slots[place as usize] = mapping;
             place
         };
-        let (inner_bucket, outer_bucket) = (self.bucket(protocol, inner), self.bucket(protocol, outer));
-        let first = self.inner_heads[inner_bucket];
-        self.slots[place as usize].inner_links.next = first;
-        if let Some(slot) = self.slots.get_mut(first as usize) {
-            slot.inner_links.previous = place;
-        }
         self.inner_heads[inner_bucket] = place;
-        let first = self.outer_heads[outer_bucket];
-        self.slots[place as usize].outer_links.next = first;
-        if let Some(slot) = self.slots.get_mut(first as usize) {
-            slot.outer_links.previous = place;
-        }
         self.outer_heads[outer_bucket] = place;
+        if let Some(next) = self.slots.get_mut(outer_next as usize) {
+            next.outer_previous = place;
+        }
         self.used += 1;
         Some(MappingId::new(place))
     }
@@ -167,44 +180,47 @@ impl Mappings {
     /// One flow less uses the mapping; with the last one it ends.
     pub fn release(&mut self, id: MappingId) {
         let slot = &mut self.slots[id.place()];
-        slot.flows -= 1;
-        if slot.flows > 0 {
+        slot.uses -= Mapping::FLOW;
+        if slot.uses >= Mapping::FLOW {
             return;
         }
-        let Mapping { protocol, inner, outer, inner_links, outer_links, .. } = slot.clone();
-        match self.slots.get_mut(inner_links.previous as usize) {
-            Some(previous) => previous.inner_links.next = inner_links.next,
+        let (protocol, mapping, place) = (slot.protocol(), slot.clone(), id.place() as u32);
+        match self.slots.get_mut(mapping.outer_previous as usize) {
+            Some(previous) => previous.outer_next = mapping.outer_next,
             None => {
-                let bucket = self.bucket(protocol, inner);
-                self.inner_heads[bucket] = inner_links.next;
+                let bucket = self.bucket(protocol, mapping.outer);
+                self.outer_heads[bucket] = mapping.outer_next;
             }
         }
-        if let Some(next) = self.slots.get_mut(inner_links.next as usize) {
-            next.inner_links.previous = inner_links.previous;
+        if let Some(next) = self.slots.get_mut(mapping.outer_next as usize) {
+            next.outer_previous = mapping.outer_previous;
         }
-        match self.slots.get_mut(outer_links.previous as usize) {
-            Some(previous) => previous.outer_links.next = outer_links.next,
-            None => {
-                let bucket = self.bucket(protocol, outer);
-                self.outer_heads[bucket] = outer_links.next;
+        let bucket = self.bucket(protocol, mapping.inner);
+        if self.inner_heads[bucket] == place {
+            self.inner_heads[bucket] = mapping.inner_next;
+        } else {
+            // No such bucket is longer than a search goes.
+            let mut before = self.inner_heads[bucket];
+            while let Some(slot) = self.slots.get_mut(before as usize) {
+                if slot.inner_next == place {
+                    slot.inner_next = mapping.inner_next;
+                    break;
+                }
+                before = slot.inner_next;
             }
         }
-        if let Some(next) = self.slots.get_mut(outer_links.next as usize) {
-            next.outer_links.previous = outer_links.previous;
-        }
-        self.slots[id.place()].inner_links.next = self.free;
-        self.free = id.place() as u32;
+        self.slots[id.place()].inner_next = self.free;
+        self.free = place;
         self.used -= 1;
     }
 
-    /// Multilinear, like the hash of the flow table.
+    /// Multilinear, two words to a multiplication, like the hash of the flow table.
     fn bucket(&self, protocol: u8, endpoint: Endpoint) -> usize {
         let [k0, k1, k2] = self.key;
         let word = u64::from(endpoint.port) << 8 | u64::from(protocol);
-        let hash = k0
-            .wrapping_add(k1.wrapping_mul(u64::from(endpoint.address.to_bits())))
-            .wrapping_add(k2.wrapping_mul(word));
-        (hash >> 32) as usize & (self.inner_heads.len() - 1)
+        let address = u64::from(endpoint.address.to_bits());
+        let hash = k0.wrapping_add(k1.wrapping_add(address).wrapping_mul(k2.wrapping_add(word))) >> 32;
+        (hash * self.inner_heads.len() as u64 >> 32) as usize
     }
 }
 
@@ -245,6 +261,17 @@ mod tests {
         assert_eq!(table.acquire(17, inner(3), outer(3)), None);
         table.release(first);
         assert!(table.acquire(17, inner(3), outer(3)).is_some());
+    }
+
+    #[test]
+    fn one_inner_endpoint_has_a_bounded_number_of_outer_ones() {
+        let mut table = Mappings::new(4096, &mut random());
+        let ids: Vec<_> = (0..4096).map_while(|port| table.acquire(6, inner(1), outer(port))).collect();
+        assert_eq!(ids.len(), SEARCH_LIMIT);
+        for id in ids.into_iter().rev() {
+            table.release(id);
+        }
+        assert!(table.is_empty() && table.find_inner(6, inner(1), OUTER).is_none());
     }
 
     #[test]
