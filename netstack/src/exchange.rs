@@ -76,6 +76,7 @@ impl Exchange {
 
     /// Sends a frame out of `port`, which does by itself what is still to be done to it. The driver collects it with
     /// [`Exchange::take_outgoing`].
+    #[inline]
     pub fn transmit(&mut self, port: PortId, packet: Packet) {
         self.outgoing.push(Some((port, packet)));
     }

@@ -60,7 +60,10 @@ impl Router {
         mut packet: Packet,
     ) -> Result<Outcome, Undecided> {
         let length = packet.len();
-        let Some((frame, rest)) = packet.bytes().split_first_chunk::<PLAIN>() else {
+        let partial = matches!(packet.offload(), Offload::Partial(_));
+        let cut_to = if partial { segment_length(&packet) } else { Some(u16::MAX) };
+        let Some(cut_to) = cut_to else { return Err(Undecided { packet, found: None }) };
+        let Some((frame, rest)) = packet.bytes_mut().split_first_chunk_mut::<PLAIN>() else {
             return Err(Undecided { packet, found: None });
         };
         if !is_plain(frame, rest, link.station, length) {
@@ -68,10 +71,6 @@ impl Router {
         }
         let key = key_in(frame);
         let total_length = u16::from_be_bytes(field(frame, IP + 2));
-        let partial = matches!(packet.offload(), Offload::Partial(_));
-        let wire_length =
-            if partial { wire_length(&packet, key.protocol, total_length) } else { Some(total_length) };
-        let Some(wire_length) = wire_length else { return Err(Undecided { packet, found: None }) };
 
         let tick = Tick::at(cx.now);
         let found = self.connections.flows.find_key(&key, tick);
@@ -79,7 +78,7 @@ impl Router {
         let flow = self.connections.flows.get_mut(id);
         let shortcut = flow.shortcuts[direction as usize].and_then(|name| self.shortcuts.get_mut(name));
         let Some(shortcut) = shortcut else { return Err(Undecided { packet, found: Some(found) }) };
-        if shortcut.course.ingress != link.interface || wire_length > shortcut.course.mtu {
+        if shortcut.course.ingress != link.interface || total_length.min(cut_to) > shortcut.course.mtu {
             return Err(Undecided { packet, found: Some(found) });
         }
         if shortcut.neighbors != self.neighbors.changes() || cx.now >= shortcut.fresh_until {
@@ -92,22 +91,20 @@ impl Router {
 
         let leaving = flow.key(direction.opposite()).inverted();
         let (ip, transport) = flow.deltas(direction);
-        if let Some((frame, rest)) = packet.bytes_mut().split_first_chunk_mut::<PLAIN>() {
-            put(frame, 0, shortcut.macs);
-            frame[IP + 8] -= 1;
-            put(frame, IP + 10, ip.mend_with_ttl(field(frame, IP + 10)));
-            put(frame, IP + 12, leaving.addresses.to_ne_bytes());
-            put(frame, TRANSPORT, leaving.ports.to_ne_bytes());
-            // A partial checksum covers the addresses alone.
-            let mend = |old| if partial { ip.mend_sum(old) } else { transport.mend(old) };
-            if key.protocol == protocol::UDP {
-                let old = field(frame, TRANSPORT + 6);
-                if old != [0; 2] {
-                    put(frame, TRANSPORT + 6, checksum::udp_field(mend(old)));
-                }
-            } else if let Some(rest) = rest.first_chunk_mut::<TCP_REST>() {
-                put(rest, 8, mend(field(rest, 8)));
+        put(frame, 0, shortcut.macs);
+        frame[IP + 8] -= 1;
+        put(frame, IP + 10, ip.mend_with_ttl(field(frame, IP + 10)));
+        put(frame, IP + 12, leaving.addresses.to_ne_bytes());
+        put(frame, TRANSPORT, leaving.ports.to_ne_bytes());
+        // A partial checksum covers the addresses alone.
+        let mend = |old| if partial { ip.mend_sum(old) } else { transport.mend(old) };
+        if key.protocol == protocol::UDP {
+            let old = field(frame, TRANSPORT + 6);
+            if old != [0; 2] {
+                put(frame, TRANSPORT + 6, checksum::udp_field(mend(old)));
             }
+        } else if let Some(rest) = rest.first_chunk_mut::<TCP_REST>() {
+            put(rest, 8, mend(field(rest, 8)));
         }
 
         flow.expires = flow.expires.max(tick.plus(shortcut.course.lifetime));
@@ -178,23 +175,27 @@ fn key_in(frame: &[u8; PLAIN]) -> Key {
     }
 }
 
-/// Length of the longest packet on the wire that a plain frame stands for whose checksum is yet to be completed; `None`
-/// where something else is left to a card than the frame's own transport checksum and segmentation.
-fn wire_length(packet: &Packet, number: u8, total_length: u16) -> Option<u16> {
+/// What a frame whose checksum is yet to be completed will be cut to: the longest IP packet that it makes on the wire, unless
+/// it is shorter itself. `None` where something else is left to a card than the checksum and the segmentation of a plain
+/// frame.
+#[inline(never)] // such frames are long and few
+fn segment_length(packet: &Packet) -> Option<u16> {
     let Offload::Partial(partial) = packet.offload() else { return None };
-    let frame = packet.bytes();
-    let (field, kind, header_length) = match number {
-        protocol::TCP => (16, SegmentationKind::Tcp4, usize::from(frame.get(TRANSPORT + 12)? >> 4) * 4),
+    let (frame, rest) = packet.bytes().split_first_chunk::<PLAIN>()?;
+    let (field_offset, kind, header_length) = match frame[IP + 9] {
+        protocol::TCP => (16, SegmentationKind::Tcp4, usize::from(rest.get(4)? >> 4) * 4),
         _ => (6, SegmentationKind::Udp, 8),
     };
-    if usize::from(partial.start) != TRANSPORT || partial.offset != field {
+    if usize::from(partial.start) != TRANSPORT || partial.offset != field_offset {
         return None;
     }
-    let Some(segmentation) = partial.segmentation else { return Some(total_length) };
+    let Some(segmentation) = partial.segmentation else { return Some(u16::MAX) };
+    let total_length = u16::from_be_bytes(field(frame, IP + 2));
     let headers = TRANSPORT - IP + header_length;
     let payload = usize::from(total_length).checked_sub(headers)?;
-    let whole =
-        frame.len() >= IP + headers && segmentation.kind == kind && segmentation.is_plausible(payload);
+    let whole = packet.bytes().len() >= IP + headers
+        && segmentation.kind == kind
+        && segmentation.is_plausible(payload);
     whole.then(|| segmentation.wire_length(total_length, headers))
 }
 

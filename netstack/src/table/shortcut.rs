@@ -90,7 +90,8 @@ impl Shortcuts {
     #[inline]
     pub fn get_mut(&mut self, id: ShortcutId) -> Option<&mut Shortcut> {
         let place = self.place(id);
-        self.ring.get_mut(place).filter(|shortcut| shortcut.id == Some(id))
+        let shortcut = self.ring.get_mut(place)?;
+        if shortcut.id == Some(id) { Some(shortcut) } else { None }
     }
 
     /// The shortcut for a course. A new one may take the place of another, whose counts go to `tell`.
