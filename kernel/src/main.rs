@@ -36,6 +36,7 @@ use netstack::{
     command::Console,
     exchange::Exchange,
     interface::PortId,
+    packet::Packet,
     router::{Context, Router},
 };
 use platform::{Below, Machine};
@@ -64,6 +65,8 @@ struct Kernel {
     console: Console,
     exchange: Exchange,
     cards: Vec<Card>,
+    /// Frames between a card and the router; empty but for that moment.
+    burst: Vec<Packet>,
     random: ChaCha20Rng,
     machine: Machine,
     /// How long the loop spins before it halts.
@@ -105,11 +108,14 @@ impl Kernel {
         for (number, card) in self.cards.iter_mut().enumerate() {
             let Some(queues) = card.queues() else { continue };
             queues.reclaim(&mut self.exchange);
-            let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
-            for _ in 0..BURST {
-                let Some(packet) = queues.receive(cx.exchange) else { break };
+            while self.burst.len() < BURST {
+                let Some(packet) = queues.receive(&mut self.exchange) else { break };
+                self.burst.push(packet);
+            }
+            if !self.burst.is_empty() {
                 busy = true;
-                self.router.receive(cx, PortId(number as u8), packet);
+                let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
+                self.router.receive_burst(cx, PortId(number as u8), &mut self.burst);
             }
             queues.refill(&mut self.exchange);
         }

@@ -26,20 +26,23 @@ pub struct Options<'a> {
     pub debug: bool,
     /// `spin=N`: how many microseconds the idle processor waits for a frame before it halts; at most a second.
     pub spin_micros: u32,
+    /// `flows=N`: how many flows the table shall hold, as far as they fit into the memory.
+    pub flows: Option<usize>,
 }
 
 impl<'a> Options<'a> {
     /// Reads a command line. Unknown words are passed over, as the loader may add some of its own.
     pub fn parse(line: &'a str) -> Self {
-        let mut words = line.split_ascii_whitespace();
-        let has = |word| line.split_ascii_whitespace().any(|given| given == word);
-        let spin = words.find_map(|word| word.strip_prefix("spin=")?.parse().ok());
+        let words = || line.split_ascii_whitespace();
+        let has = |word| words().any(|given| given == word);
+        let spin = words().find_map(|word| word.strip_prefix("spin=")?.parse().ok());
         Self {
             line,
             no_configuration: has("config=none"),
             panic_off: has("panic=off"),
             debug: has("debug"),
             spin_micros: spin.map_or(SPIN_MICROS, |micros: u32| micros.min(1_000_000)),
+            flows: words().find_map(|word| word.strip_prefix("flows=")?.parse().ok()),
         }
     }
 

@@ -11,7 +11,7 @@ const OTHER: u64 = 8 << 20;
 const SPARE_BUFFERS: usize = 256;
 /// Flows that fit into the smallest machine; fewer are never offered.
 const FEWEST_FLOWS: u64 = 65_536;
-/// More than this would delay the start.
+/// More than this would delay the start, and are there only where they are asked for.
 const MOST_FLOWS: u64 = 1 << 20;
 /// Routes that fit into the smallest machine.
 const FEWEST_ROUTES: u64 = 65_536;
@@ -40,15 +40,18 @@ pub fn ring_limit(free: u64) -> u16 {
     }
 }
 
-/// Divides `free` bytes of memory; the rings of all cards hold `ring_entries` buffers together.
-pub fn divide(free: u64, ring_entries: usize, bytes_per_flow: usize) -> Sizes {
+/// Divides `free` bytes of memory; the rings of all cards hold `ring_entries` buffers together. Flows come first, as many
+/// as are `wanted`, and routes take the rest.
+pub fn divide(free: u64, ring_entries: usize, bytes_per_flow: usize, wanted: Option<usize>) -> Sizes {
     let buffers = ring_entries + SPARE_BUFFERS;
     let left = free.saturating_sub(OTHER + (buffers * BUFFER) as u64);
-    let flows = left / 2 / bytes_per_flow as u64;
+    let flows = (left / bytes_per_flow as u64).min(wanted.map_or(MOST_FLOWS, |flows| flows as u64));
+    let flows = flows.max(FEWEST_FLOWS);
+    let left = left.saturating_sub(flows * bytes_per_flow as u64);
     Sizes {
-        flows: flows.clamp(FEWEST_FLOWS, MOST_FLOWS) as usize,
+        flows: flows as usize,
         neighbors: if free >= MANY_MEBIBYTES { 16_384 } else { 4096 },
-        routes: (left / 4 / Fib::BYTES_PER_ROUTE as u64).max(FEWEST_ROUTES) as usize,
+        routes: (left / Fib::BYTES_PER_ROUTE as u64).max(FEWEST_ROUTES) as usize,
         buffers,
     }
 }
@@ -68,22 +71,38 @@ mod tests {
         for cards in [0, 1, 2, 4] {
             let free = 30 << 20;
             let entries = cards * 2 * usize::from(ring_limit(free));
-            let sizes = divide(free, entries, Connections::BYTES_PER_FLOW);
+            let sizes = divide(free, entries, Connections::BYTES_PER_FLOW, None);
             assert!(sizes.flows >= 65_536);
             assert!(total(sizes) <= free, "{cards} cards: {} bytes", total(sizes));
         }
+    }
+
+    fn of(mebibytes: u64, wanted: Option<usize>) -> Sizes {
+        let free = mebibytes << 20;
+        let entries = 2 * 2 * usize::from(ring_limit(free));
+        let sizes = divide(free, entries, Connections::BYTES_PER_FLOW, wanted);
+        assert!(total(sizes) <= free, "{mebibytes} MiB: {} bytes", total(sizes));
+        sizes
     }
 
     #[test]
     fn sizes_fit_into_every_machine_and_grow_with_it() {
         let mut before = 0;
         for mebibytes in [31, 48, 64, 128, 192, 256, 512, 1024, 4096] {
-            let free = mebibytes << 20;
-            let sizes = divide(free, 2 * 2 * usize::from(ring_limit(free)), Connections::BYTES_PER_FLOW);
-            assert!(total(sizes) <= free, "{mebibytes} MiB: {} bytes", total(sizes));
+            let sizes = of(mebibytes, None);
             assert!(sizes.flows >= before);
             before = sizes.flows;
         }
         assert_eq!(before as u64, MOST_FLOWS);
+    }
+
+    #[test]
+    fn a_million_flows_and_four_million_where_they_are_asked_for() {
+        // Of 128 and 512 MiB, the image and what QEMU keeps are gone.
+        assert!(of(124, None).flows >= 1_000_000);
+        assert!(of(506, Some(4_000_000)).flows >= 4_000_000);
+        let few = of(506, Some(100_000));
+        assert_eq!(few.flows, 100_000);
+        assert!(few.routes > 5_000_000, "the rest is for routes: {}", few.routes);
     }
 }

@@ -1,7 +1,7 @@
 //! From the boot code to the event loop.
 
 use crate::{
-    Kernel, MOST_CARDS, apic, card::Card, clock, devices, discovery, entropy, heap, interrupt::Vector,
+    BURST, Kernel, MOST_CARDS, apic, card::Card, clock, devices, discovery, entropy, heap, interrupt::Vector,
     logger, panic, platform::Machine, power, serial, tables, virtio::Device,
 };
 use alloc::vec::Vec;
@@ -62,7 +62,7 @@ pub fn start(info: BootInfo) -> ! {
 
     let cards = open_cards(network, &mut random);
     let ring_entries = cards.iter().map(Card::ring_entries).sum();
-    let sizes = sizes::divide(heap::free(), ring_entries, Connections::BYTES_PER_FLOW);
+    let sizes = sizes::divide(heap::free(), ring_entries, Connections::BYTES_PER_FLOW, options.flows);
     info!("room for {} flows, {} neighbours and {} frames", sizes.flows, sizes.neighbors, sizes.buffers);
     let exchange = Exchange::new(sizes.buffers, FRAME_ROOM);
     let ports: Vec<_> = cards.iter().map(|card| card.port_info(FRAME_ROOM)).collect();
@@ -82,6 +82,7 @@ pub fn start(info: BootInfo) -> ! {
         router,
         exchange,
         cards,
+        burst: Vec::with_capacity(BURST),
         random,
     }
     .run()
