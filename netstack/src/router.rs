@@ -185,7 +185,8 @@ impl Router {
 
     /// The rules of a table, as they are asked.
     pub(crate) fn rules(&self, table: TableName) -> Ruleset<'_> {
-        Ruleset { table: self.config.tables.get(table), index: self.indexes.of(table) }
+        let tables = &self.config.tables;
+        Ruleset { table: tables.get(table), index: self.indexes.of(table), sets: &tables.sets }
     }
 
     /// Brings the counters of all rules up to date; a listing calls it first.

@@ -11,6 +11,7 @@ mod explain;
 mod habit;
 mod help;
 mod ip;
+mod ipset;
 mod iptables;
 mod job;
 mod ping;
@@ -123,6 +124,7 @@ fn iptables_words(_: &[&str]) -> &'static [&'static str] {
         "--limit-burst",
         "--line-numbers",
         "--log-prefix",
+        "--match-set",
         "--mac-source",
         "--reject-with",
         "--sport",
@@ -181,6 +183,7 @@ fn iptables_words(_: &[&str]) -> &'static [&'static str] {
         "mac",
         "multiport",
         "nat",
+        "set",
         "state",
         "tcp",
         "udp",
@@ -212,6 +215,7 @@ static COMMANDS: &[Command] = commands! {
     "hostname" system::hostname, none, "Shows or sets the name of this router.", "usage: hostname [NAME]";
     "ifconfig" habit::ifconfig, |_| &["-a"], "Shows the interfaces.", "usage: ifconfig [-a] [DEVICE]";
     "ip" ip::parse, ip::words, "Shows and sets interfaces, addresses, routes and neighbours.", ip::USAGE;
+    "ipset" ipset::parse, ipset::words, "Shows and sets the sets of addresses that rules ask.", ipset::USAGE;
     "iptables" iptables::parse, iptables_words, "Shows and sets the rules of the packet filter and of the translation.", IPTABLES;
     "iptables-restore" iptables::parse_restore, |_| &["-T", "-c", "-n", "-t"], "Replaces rules by a text, which ends with Ctrl-D.", RESTORE;
     "iptables-save" iptables::parse_save, |_| &["-c", "-t"], "Prints all rules as a text.", "usage: iptables-save [-c] [-t TABLE]";

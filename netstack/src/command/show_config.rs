@@ -5,6 +5,7 @@ use super::{
     argument::scope_name,
     ethtool,
     ip::protocol_text,
+    ipset::SetListing,
     iptables::{LineSource, Save},
 };
 use crate::{
@@ -70,7 +71,14 @@ pub fn commands(config: &Config) -> String {
             (neighbor.address, mac_text(neighbor.mac), config.name(neighbor.interface));
         writer.line(format_args!("ip neigh add {address} lladdr {mac} dev {name}"));
     }
-    if config.tables != Tables::default() {
+    if !config.tables.sets.is_empty() {
+        writer.line(format_args!("ipset restore <<'END'"));
+        let mut save = SetListing::all(&config.tables);
+        while save.next_line(&config.tables, &mut writer.out) {}
+        writer.line(format_args!("END"));
+    }
+    let fresh = Tables::default();
+    if (&config.tables.filter, &config.tables.nat) != (&fresh.filter, &fresh.nat) {
         writer.line(format_args!("iptables-restore <<'END'"));
         let mut save = Save::all(false);
         while save.next_line(&config.tables, &mut writer.out) {}

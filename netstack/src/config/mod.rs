@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod interface;
+pub mod ipset;
 pub mod neighbor;
 pub mod route;
 pub mod rules;
@@ -70,6 +71,8 @@ pub struct Change {
     pub neighbors: bool,
     /// Rules or policies of any table.
     pub rules: bool,
+    /// The sets that rules ask.
+    pub sets: bool,
     /// A sysctl value.
     pub sysctl: bool,
 }
@@ -88,11 +91,23 @@ pub enum StaleRoutes {
 
 impl Change {
     /// Nothing became stale.
-    pub const NONE: Self =
-        Self { interfaces: false, routes: StaleRoutes::None, neighbors: false, rules: false, sysctl: false };
+    pub const NONE: Self = Self {
+        interfaces: false,
+        routes: StaleRoutes::None,
+        neighbors: false,
+        rules: false,
+        sets: false,
+        sysctl: false,
+    };
     /// Everything may have become stale.
-    pub const ALL: Self =
-        Self { interfaces: true, routes: StaleRoutes::All, neighbors: true, rules: true, sysctl: true };
+    pub const ALL: Self = Self {
+        interfaces: true,
+        routes: StaleRoutes::All,
+        neighbors: true,
+        rules: true,
+        sets: true,
+        sysctl: true,
+    };
 }
 
 /// Why a change was refused: one line in Linux's wording, without a final full stop.

@@ -7,7 +7,7 @@ use super::values::{
 use crate::{
     config::rules::{
         ConntrackMatch, IcmpType, Limit, Log, Match, MultiportSide, NatTo, Negatable, RandomPorts,
-        RejectWith, States, Target,
+        RejectWith, SetMatch, States, Target,
     },
     headers::tcp_flag::{ACK, FIN, RST, SYN},
 };
@@ -86,6 +86,7 @@ static STATE: &[OptionSpec] = &[option("state", 1).negatable().required()];
 static COMMENT: &[OptionSpec] = &[option("comment", 1).required()];
 static MAC: &[OptionSpec] = &[option("mac-source", 1).negatable().required()];
 static LIMIT: &[OptionSpec] = &[option("limit", 1), option("limit-burst", 1)];
+static SET: &[OptionSpec] = &[option("match-set", 2).negatable()];
 static REJECT: &[OptionSpec] = &[option("reject-with", 1)];
 
 static LOG: &[OptionSpec] = &[
@@ -152,6 +153,7 @@ impl Extension {
                 let (rate, per) = Limit::DEFAULT_RATE;
                 ("limit", LIMIT, Match::Limit(Limit::new(rate, per, Limit::DEFAULT_BURST)?))
             }
+            "set" => ("set", SET, Match::Set(SetMatch::default().into())),
             _ => return None,
         };
         Some(Self { name, options, part: Part::Match(part), given: 0 })
@@ -180,6 +182,9 @@ impl Extension {
         let name = option.name;
         if not && !option.negatable {
             return Err(format!("{extension}: option \"--{name}\" cannot be inverted."));
+        }
+        if self.given & 1 << place != 0 && extension == "set" {
+            return Err(format!("--{name} can be specified only once"));
         }
         if self.given & 1 << place != 0 {
             return Err(format!("{extension}: option \"--{name}\" can only be used once."));
@@ -214,6 +219,7 @@ impl Extension {
         }
         match (self.name, self.given) {
             ("multiport", 0) => Err("multiport expection an option".to_string()),
+            ("set", 0) => Err("You must specify `--match-set' with proper arguments".to_string()),
             ("conntrack", 0) => Err("conntrack: At least one option is required".to_string()),
             _ => Ok(()),
         }
@@ -254,10 +260,29 @@ fn match_option(part: &mut Match, name: &str, not: bool, value: &str, values: &[
             }
             *text = printable(value, "--comment")?;
         }
+        Match::Set(wish) => {
+            let value = SetMatch { name: value.to_string(), sources: sides(values.get(1).copied())? };
+            *wish = Negatable { not, value };
+        }
         Match::Mac(address) => *address = Negatable { not, value: mac(value)? },
         Match::Udp { .. } | Match::Limit(_) => {}
     }
     Ok(())
+}
+
+/// `src,dst`
+fn sides(text: Option<&str>) -> Parsed<heapless::Vec<bool, { SetMatch::MAX_SIDES }>> {
+    let mut sides = heapless::Vec::new();
+    for side in text.unwrap_or("").split(',') {
+        let source = match side {
+            "src" => true,
+            "dst" => false,
+            _ => return Err("You must spefify (the comma separated list of) 'src' or 'dst'.".to_string()),
+        };
+        let most = SetMatch::MAX_SIDES;
+        sides.push(source).map_err(|_| format!("Can't be more src/dst options than {most}."))?;
+    }
+    Ok(sides)
 }
 
 /// A text that can be printed on one line.

@@ -21,6 +21,7 @@ use list::Listing;
 use request::{Request, Verb};
 use restore::Restore;
 pub use save::Save;
+pub(super) use values::{decimal, icmp_type};
 
 /// What `iptables -V` prints, and what errors begin with.
 const VERSION: &str = "v1.8.9 (rutter)";
@@ -55,7 +56,12 @@ pub(super) fn parse(words: &[String], config: &Config) -> Result<Action, Failure
 
 /// `iptables-save`
 pub(super) fn parse_save(words: &[String], _: &Config) -> Result<Action, Failure> {
-    Ok(Action::job(Lines { source: Save::parse(words)?, afterwards: None }))
+    Ok(lines(Save::parse(words)?))
+}
+
+/// Prints what a source says, a few kilobytes at a time.
+pub(super) fn lines(source: impl LineSource + 'static) -> Action {
+    Action::job(Lines { source, afterwards: None })
 }
 
 /// `iptables-restore`

@@ -9,7 +9,8 @@ use super::{
     values::{Parsed, decimal, interface, networks, protocol},
 };
 use crate::config::rules::{
-    Counters, InterfacePattern, Negatable, Rule, Table, TableName, Tables, Target, check_chain_name, names,
+    Counters, InterfacePattern, Match, Negatable, Rule, Table, TableName, Tables, Target, check_chain_name,
+    names,
 };
 use alloc::{
     format,
@@ -291,7 +292,7 @@ impl<'a> Parser<'a> {
         let name = command.chain.map(String::from);
         let chain = name.clone().unwrap_or_default();
         let mut rules = match (letter, number) {
-            ('A' | 'C' | 'I' | 'R', _) | ('D', None) => self.rules(&chain, tables.get(table))?,
+            ('A' | 'C' | 'I' | 'R', _) | ('D', None) => self.rules(&chain, tables.get(table), tables)?,
             _ => Vec::new(),
         };
         let verb = match (letter, number) {
@@ -355,7 +356,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The rules that one command means: one for each pair of a source and a destination.
-    fn rules(&mut self, chain: &str, table: &Table) -> Parsed<Vec<Rule>> {
+    fn rules(&mut self, chain: &str, table: &Table, tables: &Tables) -> Parsed<Vec<Rule>> {
         match chain {
             "PREROUTING" | "INPUT" if self.rule.out_interface.is_some() => {
                 return Err(format!("Can't use -o with {chain}"));
@@ -368,6 +369,11 @@ impl<'a> Parser<'a> {
         let mut rule = core::mem::take(&mut self.rule);
         for extension in self.extensions.drain(..) {
             extension.finish()?;
+            if let Part::Match(Match::Set(wish)) = &extension.part
+                && tables.sets.get(&wish.value.name).is_none()
+            {
+                return Err(format!("Set {} doesn't exist.", wish.value.name));
+            }
             match extension.part {
                 Part::Match(part) => rule.matches.push(part),
                 Part::Target(part) => rule.target = Some(part),

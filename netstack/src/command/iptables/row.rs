@@ -146,6 +146,7 @@ impl Row<'_> {
             Match::Conntrack(part) => conntrack(f, part, numeric),
             Match::Comment(text) => write!(f, " /* {text} */"),
             Match::Mac(wish) => write!(f, " MAC{} {}", if wish.not { " !" } else { "" }, Mac(wish.value.0)),
+            Match::Set(wish) => write!(f, "{} match-set {}", if wish.not { " !" } else { "" }, wish.value),
             Match::Limit(limit) => write!(f, " limit: avg {} burst {}", limit.text(), limit.burst()),
         }
     }

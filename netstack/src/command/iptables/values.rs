@@ -18,7 +18,7 @@ use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 pub(super) type Parsed<T> = Result<T, String>;
 
 /// A number in decimal digits without a sign and without zeros before it.
-pub(super) fn decimal<T: FromStr>(text: &str) -> Option<T> {
+pub(in crate::command) fn decimal<T: FromStr>(text: &str) -> Option<T> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let plain = digits && (text.len() == 1 || !text.starts_with('0'));
     plain.then(|| text.parse().ok()).flatten()
@@ -151,7 +151,7 @@ pub(super) fn tcp_flags(text: &str) -> Parsed<u8> {
 }
 
 /// `--icmp-type`: the beginning of a name, `TYPE`, `TYPE/CODE` or `TYPE/CODE:CODE`.
-pub(super) fn icmp_type(text: &str) -> Parsed<IcmpType> {
+pub(in crate::command) fn icmp_type(text: &str) -> Parsed<IcmpType> {
     let mut named = names::icmp_types(text);
     match (named.next(), named.next()) {
         (Some((_, message)), None) => return Ok(message),

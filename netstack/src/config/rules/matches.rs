@@ -44,6 +44,22 @@ pub enum Match {
     Mac(Negatable<EthernetAddress>),
     /// `-m limit`
     Limit(Limit),
+    /// `-m set --match-set`
+    Set(Negatable<SetMatch>),
+}
+
+/// `-m set --match-set NAME src,dst`.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct SetMatch {
+    /// The name of the set.
+    pub name: String,
+    /// Which side each part of an element is: `true` is `src`.
+    pub sources: heapless::Vec<bool, { Self::MAX_SIDES }>,
+}
+
+impl SetMatch {
+    /// The most sides.
+    pub const MAX_SIDES: usize = 6;
 }
 
 /// What `--icmp-type` names.

@@ -9,23 +9,26 @@ mod text;
 mod uses;
 
 pub(crate) use edit::check_chain_name;
-pub use matches::{ConntrackMatch, IcmpType, Limit, Match, MultiportSide, state_bit};
+pub use matches::{ConntrackMatch, IcmpType, Limit, Match, MultiportSide, SetMatch, state_bit};
 pub use target::{Log, NatTo, RandomPorts, RejectWith, Target};
 pub use text::RuleText;
 pub(crate) use text::{Dashed, HostOrNet, Mac, States, TcpFlags};
 
+use super::ipset::Sets;
 use crate::interface::InterfaceName;
 use alloc::{string::String, vec::Vec};
 use core::{cell::Cell, fmt};
 use smoltcp::wire::Ipv4Cidr;
 
-/// The tables.
+/// The tables, and the sets that their rules ask.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Tables {
     /// `-t filter`.
     pub filter: Table,
     /// `-t nat`.
     pub nat: Table,
+    /// The sets of `ipset`.
+    pub sets: Sets,
 }
 
 /// Which table.
@@ -214,6 +217,7 @@ impl Default for Tables {
         Self {
             filter: Table::new(TableName::Filter, &[Input, Forward, Output]),
             nat: Table::new(TableName::Nat, &[Prerouting, Input, Output, Postrouting]),
+            sets: Sets::default(),
         }
     }
 }

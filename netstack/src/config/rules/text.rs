@@ -2,7 +2,7 @@
 
 use super::{
     ConntrackMatch, IcmpType, InterfacePattern, Limit, Log, Match, MultiportSide, NatTo, Negatable,
-    PortRange, RandomPorts, RejectWith, Rule, Table, Target, names, state_bit,
+    PortRange, RandomPorts, RejectWith, Rule, SetMatch, Table, Target, names, state_bit,
 };
 use core::fmt::{self, Display, Formatter};
 use smoltcp::wire::Ipv4Cidr;
@@ -115,6 +115,7 @@ impl Display for Match {
             Self::Conntrack(conntrack) => write!(f, "{conntrack}"),
             Self::Comment(text) => write!(f, " -m comment --comment {}", Quoted(text)),
             Self::Mac(mac) => write!(f, " -m mac{} --mac-source {}", not(mac.not), Mac(mac.value.0)),
+            Self::Set(wish) => write!(f, " -m set{} --match-set {}", not(wish.not), wish.value),
             Self::Limit(limit) => {
                 write!(f, " -m limit --limit {}", limit.text())?;
                 match limit.burst() {
@@ -123,6 +124,14 @@ impl Display for Match {
                 }
             }
         }
+    }
+}
+
+/// `NAME src,dst`
+impl Display for SetMatch {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.name)?;
+        list(f, self.sources.iter().map(|&source| if source { "src" } else { "dst" }))
     }
 }
 

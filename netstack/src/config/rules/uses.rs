@@ -13,6 +13,12 @@ impl Tables {
             })
     }
 
+    /// How many rules ask the set of that name.
+    pub fn set_references(&self, name: &str) -> usize {
+        let matches = rules(&self.filter).chain(rules(&self.nat)).flat_map(|rule| &rule.matches);
+        matches.filter(|it| matches!(it, Match::Set(wish) if wish.value.name == name)).count()
+    }
+
     /// Whether any rule translates or looks at the state of flows. Where none does, a packet may also pass without
     /// a flow.
     pub fn look_at_flows(&self) -> bool {

@@ -5,7 +5,12 @@
 
 use super::{Candidate, FlowState, FlowView};
 use crate::{
-    config::rules::{ConntrackMatch, IcmpType, Match, MultiportSide, Negatable, PortRange, Rule, state_bit},
+    config::{
+        ipset::Sets,
+        rules::{
+            ConntrackMatch, IcmpType, Match, MultiportSide, Negatable, PortRange, Rule, SetMatch, state_bit,
+        },
+    },
     headers::{Fragment, Headers, Transport},
     interface::InterfaceId,
 };
@@ -14,13 +19,14 @@ use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 /// The packet with what many rules ask for found out once.
 pub(super) struct Subject<'a> {
     candidate: &'a Candidate<'a>,
+    sets: &'a Sets,
     ingress: &'a str,
     egress: &'a str,
     ports: Option<(u16, u16)>,
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn new(candidate: &'a Candidate<'a>) -> Self {
+    pub(super) fn new(candidate: &'a Candidate<'a>, sets: &'a Sets) -> Self {
         let name = |id: Option<InterfaceId>| {
             id.and_then(|id| candidate.interfaces.get(usize::from(id.0))).map_or("", |it| it.name.as_str())
         };
@@ -30,7 +36,7 @@ impl<'a> Subject<'a> {
             }
             _ => None,
         };
-        Self { candidate, ingress: name(candidate.ingress), egress: name(candidate.egress), ports }
+        Self { candidate, sets, ingress: name(candidate.ingress), egress: name(candidate.egress), ports }
     }
 
     /// The headers as they stand at this station.
@@ -107,7 +113,8 @@ impl<'a> Subject<'a> {
                 require(ports.holds(found), "-m multiport")
             }
             Match::Conntrack(wanted) => conntrack(wanted, self.candidate.flow.as_ref()),
-            Match::Icmp(_) | Match::Comment(_) | Match::Mac(_) | Match::Limit(_) => Ok(()),
+            Match::Set(wish) if !self.varies(wanted) => self.set(wish),
+            Match::Icmp(_) | Match::Set(_) | Match::Comment(_) | Match::Mac(_) | Match::Limit(_) => Ok(()),
         }
     }
 
@@ -119,6 +126,9 @@ impl<'a> Subject<'a> {
             Match::Icmp(kind) => {
                 let query = matches!(self.candidate.headers.transport, Transport::IcmpQuery { .. });
                 kind.value != IcmpType::ANY && !(query && kind.value.any_code())
+            }
+            Match::Set(wish) => {
+                self.sets.get(&wish.value.name).is_some_and(|set| set.varies(self.candidate.headers))
             }
             Match::Mac(_) | Match::Limit(_) => true,
             _ => false,
@@ -137,9 +147,16 @@ impl<'a> Subject<'a> {
                 let Some(source) = self.candidate.frame.get(6..12) else { return Err("--mac-source") };
                 require(mac.holds(source == mac.value.as_bytes()), "--mac-source")
             }
+            Match::Set(wish) => self.set(wish),
             Match::Limit(limit) => require(limit.admit(self.candidate.now, effects), "--limit"),
             _ => Ok(()),
         }
+    }
+
+    fn set(&self, wish: &Negatable<SetMatch>) -> Result<(), &'static str> {
+        let set = self.sets.get(&wish.value.name);
+        let found = set.is_some_and(|set| set.contains(self.candidate.headers, &wish.value.sources));
+        require(wish.holds(found), "--match-set")
     }
 
     fn port_pair(

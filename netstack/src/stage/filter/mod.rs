@@ -3,11 +3,12 @@
 mod fit;
 mod index;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::{
     config::{
         interface::Interface,
+        ipset::Sets,
         rules::{ChainId, Counters, Hook, Policy, RejectWith, Rule, Table, TableName, Target},
     },
     headers::{Fragment, Headers},
@@ -150,10 +151,12 @@ pub struct Ruleset<'r> {
     pub table: &'r Table,
     /// Made of these rules, or empty.
     pub index: &'r TableIndex,
+    /// The sets that the rules ask.
+    pub sets: &'r Sets,
 }
 
 /// Rules that are asked one after the other before the index is: it pays only where there are many.
-const WALK: usize = 8;
+const WALK: usize = 4;
 
 /// Where the walk stands.
 #[derive(Clone, Copy)]
@@ -179,7 +182,7 @@ pub fn evaluate<'r, T: Trace>(
 ) -> Ruling<'r> {
     let (table, name) = (rules.table, rules.table.name);
     let Some(base) = table.builtin(hook) else { return Ruling::Accept };
-    let subject = fit::Subject::new(candidate);
+    let subject = fit::Subject::new(candidate, rules.sets);
     let bytes = u64::from(candidate.headers.total_length);
     // What is said of a fragment says nothing about the other packets of its flow.
     trail.unstable |= candidate.headers.fragment != Fragment::Whole;

@@ -29,7 +29,7 @@ const SOURCE: Ipv4Address = Ipv4Address::new(192, 168, 1, 7);
 const DESTINATION: Ipv4Address = Ipv4Address::new(203, 0, 113, 1);
 
 /// The headers of that packet.
-pub(super) fn syn() -> Headers {
+pub(crate) fn syn() -> Headers {
     Headers {
         l3: 14,
         l4: 34,
@@ -106,7 +106,7 @@ impl World {
             interfaces: &self.interfaces,
             now: self.now,
         };
-        let rules = Ruleset { table, index: TableIndex::NONE };
+        let rules = Ruleset { table, index: TableIndex::NONE, sets: Sets::NONE };
         evaluate(rules, Hook::Forward, &candidate, effects, trail, trace)
     }
 }

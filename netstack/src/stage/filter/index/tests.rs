@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     config::{
         PortInfo,
+        ipset::Sets,
         rules::{ConntrackMatch, Counters, Hook, IcmpType, InterfacePattern, Limit, Log, Target},
     },
     headers::{Headers, Transport, tcp_flag},
@@ -205,7 +206,7 @@ fn ask(
         now: Instant::from_secs(second),
     };
     let mut trail = Trail::default();
-    let rules = Ruleset { table, index };
+    let rules = Ruleset { table, index, sets: Sets::NONE };
     let ruling = match transcript {
         Some(transcript) => evaluate(rules, Hook::Forward, &candidate, false, &mut trail, transcript),
         None => evaluate(rules, Hook::Forward, &candidate, true, &mut trail, &mut Silent),
@@ -281,7 +282,7 @@ fn one_rule_of_ten_thousand_is_found_without_asking_the_others() {
         interfaces: &interfaces,
         now,
     };
-    let subject = Subject::new(&candidate);
+    let subject = Subject::new(&candidate, Sets::NONE);
     assert_eq!(Search::new(chain, &subject, 0).next(0), Some(9_999));
     assert!(index.bytes() < 100 * 10_000, "{} bytes", index.bytes());
 }
