@@ -220,7 +220,7 @@ impl Mappings {
         let word = u64::from(endpoint.port) << 8 | u64::from(protocol);
         let address = u64::from(endpoint.address.to_bits());
         let hash = k0.wrapping_add(k1.wrapping_add(address).wrapping_mul(k2.wrapping_add(word))) >> 32;
-        (hash * self.inner_heads.len() as u64 >> 32) as usize
+        ((hash * self.inner_heads.len() as u64) >> 32) as usize
     }
 }
 

@@ -259,7 +259,7 @@ impl FlowTable {
         let addresses = k1.wrapping_add(source.into()).wrapping_mul(k2.wrapping_add(destination.into()));
         let rest = k3.wrapping_add(key.ports.into()).wrapping_mul(k4.wrapping_add(key.protocol.into()));
         let hash = k0.wrapping_add(addresses).wrapping_add(rest) >> 32;
-        (hash * self.heads.len() as u64 >> 32) as usize
+        ((hash * self.heads.len() as u64) >> 32) as usize
     }
 
     /// Reads what a key's bucket begins with, to have it near; that means nothing but to [`FlowTable::touch_flow`].
