@@ -61,6 +61,8 @@ pub struct Card {
     /// Whether the device asks that the router make itself known.
     announcement_wanted: bool,
     restart_at: Option<Instant>,
+    interrupts_taken: u64,
+    restarts: u64,
 }
 
 impl Card {
@@ -89,6 +91,8 @@ impl Card {
             let_in: fallback,
             announcement_wanted: false,
             restart_at: None,
+            interrupts_taken: 0,
+            restarts: 0,
         };
         card.start()?;
         card.mac = card.own_mac().unwrap_or(fallback);
@@ -205,6 +209,17 @@ impl Card {
         self.queues.as_ref().map(Queues::counters).unwrap_or_default()
     }
 
+    /// What the device has said since it was started that could not be true.
+    pub fn lies(&self) -> u64 {
+        let queues = self.queues.as_ref().map_or(0, Queues::lies);
+        queues + self.control.as_ref().map_or(0, Control::lies)
+    }
+
+    /// Interrupts that came in, and how often the device was started anew.
+    pub fn interrupts_and_restarts(&self) -> (u64, u64) {
+        (self.interrupts_taken, self.restarts)
+    }
+
     /// Buffers that its rings hold.
     pub fn ring_entries(&self) -> usize {
         self.queues.as_ref().map_or(0, Queues::entries)
@@ -230,7 +245,9 @@ impl Card {
     /// After an interrupt: lets a wired line fall again, and looks at the device where its configuration may have
     /// changed.
     pub fn after_interrupt(&mut self, taken: Taken, exchange: &mut Exchange, now: Instant) {
-        let wired = taken.contains(Vector::card(self.number)) && self.device.acknowledge();
+        let interrupted = taken.contains(Vector::card(self.number));
+        self.interrupts_taken += u64::from(interrupted);
+        let wired = interrupted && self.device.acknowledge();
         if !wired && !taken.contains(Vector::CONFIGURATION) {
             return;
         }
@@ -263,6 +280,7 @@ impl Card {
         }
         if self.restart_at.is_some_and(|at| at <= now) {
             self.restart_at = None;
+            self.restarts += 1;
             match self.start() {
                 Ok(()) => warn!("eth{}: started anew", self.number),
                 Err(error) => error!("eth{}: given up: {error}", self.number),

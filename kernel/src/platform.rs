@@ -80,10 +80,14 @@ impl Platform for Below<'_> {
         each("rx_queue_0_gso", counters.received_unsegmented);
         each("rx_queue_0_nonsense", counters.nonsense);
         each("rx_queue_0_kicks", counters.receive_kicks);
+        let (interrupts, restarts) = card.interrupts_and_restarts();
+        each("rx_queue_0_interrupts", interrupts);
         each("tx_queue_0_packets", counters.sent);
         each("tx_queue_0_gso", counters.sent_unsegmented);
         each("tx_queue_0_overruns", counters.overruns);
         each("tx_queue_0_kicks", counters.transmit_kicks);
+        each("device_lies", card.lies());
+        each("device_restarts", restarts);
     }
 
     fn power(&mut self, action: Power) {
