@@ -2,8 +2,11 @@
 
 use netstack::table::fib::Fib;
 
-/// Bytes of a packet buffer in all. A frame of 64 KiB takes 17 of them.
-pub const BUFFER: usize = 4096;
+/// Bytes that a packet buffer may have in all. The fewer buffers a frame of 64 KiB takes, the more such frames wait in a
+/// ring: of the largest ones it takes 5.
+const BUFFER_SIZES: [usize; 3] = [16 << 10, 8 << 10, 4 << 10];
+/// Buffers larger than the smallest ones are used where they take no more than this part of the memory.
+const BUFFERS_PART: u64 = 5;
 
 /// Everything else: rules, routes, sockets, the console, the log.
 const OTHER: u64 = 8 << 20;
@@ -29,6 +32,8 @@ pub struct Sizes {
     pub routes: usize,
     /// Packet buffers.
     pub buffers: usize,
+    /// Bytes of each.
+    pub buffer: usize,
 }
 
 /// Entries that a card's ring may have, given the bytes of free memory.
@@ -44,7 +49,12 @@ pub fn ring_limit(free: u64) -> u16 {
 /// as are `wanted`, and routes take the rest.
 pub fn divide(free: u64, ring_entries: usize, bytes_per_flow: usize, wanted: Option<usize>) -> Sizes {
     let buffers = ring_entries + SPARE_BUFFERS;
-    let left = free.saturating_sub(OTHER + (buffers * BUFFER) as u64);
+    let taken = |size: usize| (buffers * size) as u64;
+    let needed = OTHER + (wanted.unwrap_or_default() * bytes_per_flow) as u64;
+    let fits = |size: &usize| taken(*size) <= free / BUFFERS_PART && needed + taken(*size) <= free;
+    let [.., smallest] = BUFFER_SIZES;
+    let buffer = BUFFER_SIZES.into_iter().find(fits).unwrap_or(smallest);
+    let left = free.saturating_sub(OTHER + taken(buffer));
     let flows = (left / bytes_per_flow as u64).min(wanted.map_or(MOST_FLOWS, |flows| flows as u64));
     let flows = flows.max(FEWEST_FLOWS);
     let left = left.saturating_sub(flows * bytes_per_flow as u64);
@@ -53,6 +63,7 @@ pub fn divide(free: u64, ring_entries: usize, bytes_per_flow: usize, wanted: Opt
         neighbors: if free >= MANY_MEBIBYTES { 16_384 } else { 4096 },
         routes: (left / Fib::BYTES_PER_ROUTE as u64).max(FEWEST_ROUTES) as usize,
         buffers,
+        buffer,
     }
 }
 
@@ -63,7 +74,7 @@ mod tests {
 
     /// All that the sizes take, with what is left for everything else.
     fn total(sizes: Sizes) -> u64 {
-        OTHER + (sizes.buffers * BUFFER + sizes.flows * Connections::BYTES_PER_FLOW) as u64
+        OTHER + (sizes.buffers * sizes.buffer + sizes.flows * Connections::BYTES_PER_FLOW) as u64
     }
 
     #[test]

@@ -24,9 +24,6 @@ use smoltcp::{
 };
 use virtio_drivers::transport::DeviceType;
 
-/// Bytes of frame that a packet buffer holds.
-const FRAME_ROOM: usize = sizes::BUFFER - Packet::HEADROOM;
-
 /// Starts everything and runs.
 pub fn start(info: BootInfo) -> ! {
     let boot_tsc = clock::tsc();
@@ -64,8 +61,9 @@ pub fn start(info: BootInfo) -> ! {
     let ring_entries = cards.iter().map(Card::ring_entries).sum();
     let sizes = sizes::divide(heap::free(), ring_entries, Connections::BYTES_PER_FLOW, options.flows);
     info!("room for {} flows, {} neighbours and {} frames", sizes.flows, sizes.neighbors, sizes.buffers);
-    let exchange = Exchange::new(sizes.buffers, FRAME_ROOM);
-    let ports: Vec<_> = cards.iter().map(|card| card.port_info(FRAME_ROOM)).collect();
+    let frame_room = sizes.buffer - Packet::HEADROOM;
+    let exchange = Exchange::new(sizes.buffers, frame_room);
+    let ports: Vec<_> = cards.iter().map(|card| card.port_info(frame_room)).collect();
     let limits = Limits { flows: sizes.flows, neighbors: sizes.neighbors, routes: sizes.routes };
     let mut router = Router::new(&ports, &limits, &mut random);
 
