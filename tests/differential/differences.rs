@@ -26,7 +26,7 @@ pub enum Difference {
     /// A stranger's packet to the outer endpoint of a mapping gets no answer: the inner host may just be opening
     /// towards that stranger (RFC 5382 REQ-4, requirement 24). In Linux the port is closed.
     MappingStaysSilent,
-    /// A packet that a rule drops leaves no trace in its flow. In Linux a reply that is dropped still makes its flow
+    /// A packet that is dropped leaves no trace in its flow. In Linux a reply that a rule drops still makes its flow
     /// ESTABLISHED, because tracking comes before the rules.
     DroppedPacketTeachesNothing,
     /// REJECT answers packets of protocols that it does not know. Linux looks for an Internet checksum over their
@@ -105,6 +105,12 @@ impl Difference {
         {
             return Some(Self::DroppedPacketTeachesNothing);
         }
+        if let Some((_, sent)) = &record.sent
+            && sent.icmp_type() == Some((13, 0))
+            && is_own(sent.destination)
+        {
+            return Some(Self::TimestampUnanswered);
+        }
         let resets = record.left.iter().any(|(_, frame)| {
             matches!(frame.datagram().map(|packet| &packet.body), Some(Body::Tcp { flags, .. }) if flags & RST != 0)
         });
@@ -112,6 +118,16 @@ impl Difference {
             Outcome::Dropped(DropReason::NoListener) => Some(Self::KnockLeavesNoFlow),
             Outcome::Dropped(DropReason::NatFiltered) => Some(Self::MappingStaysSilent),
             Outcome::Dropped(DropReason::FirewallReject) if resets => Some(Self::ResetPassesNoNat),
+            _ => None,
+        }
+    }
+
+    /// The difference that explains why other flows are tracked in the end although `record` agrees.
+    pub fn in_flows(record: &Record, _: &[Record]) -> Option<Self> {
+        match record.outcome? {
+            Outcome::Dropped(_) => Some(Self::DroppedPacketTeachesNothing),
+            // The router's answer was dropped.
+            Outcome::Delivered if record.left.is_empty() => Some(Self::DroppedPacketTeachesNothing),
             _ => None,
         }
     }

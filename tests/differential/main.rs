@@ -3,6 +3,7 @@
 mod compare;
 mod counts;
 mod differences;
+mod flows;
 mod home_gateway;
 mod rules;
 mod scenario;
@@ -52,13 +53,15 @@ fn disagreement(
             Some((_, Verdict::Disagree(why))) => return Some(why),
             Some((id, _)) => scenario.remove(id),
             None => {
-                let why = counts::disagreement(linux, rutter, true)?;
+                let (why, explain): (_, fn(&Record, &[Record]) -> _) =
+                    match counts::disagreement(linux, rutter, true) {
+                        Some(why) => (why, Difference::in_counters),
+                        None => (flows::disagreement(linux, rutter)?, Difference::in_flows),
+                    };
                 let explained: Vec<_> = seen
                     .iter()
                     .enumerate()
-                    .filter_map(|(at, record)| {
-                        Some((record.id, Difference::in_counters(record, &seen[..at])?))
-                    })
+                    .filter_map(|(at, record)| Some((record.id, explain(record, &seen[..at])?)))
                     .collect();
                 if explained.is_empty() {
                     return Some(why);

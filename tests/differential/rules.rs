@@ -136,6 +136,8 @@ fn source_rule(random: &mut impl Rng) -> String {
         0..5 => "MASQUERADE".into(),
         5 if !protocol.is_empty() => "MASQUERADE --to-ports 50000-50099".into(),
         6 if !protocol.is_empty() => format!("SNAT --to-source {address}:40000-40050"),
+        8 if chance(random, 50) => "MASQUERADE --random".into(),
+        9 if chance(random, 50) => format!("SNAT --to-source {address} --random-fully"),
         7 => "ACCEPT".into(),
         _ => format!("SNAT --to-source {address}"),
     };
