@@ -16,9 +16,12 @@ const LARGEST: usize = 1 << 20;
 /// The file that cargo leaves keeps its symbols, for debuggers; its code is the same.
 pub fn build() -> Result<PathBuf> {
     setup::target()?;
+    let path = workspace::target().join("rutter");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["build", "--quiet", "--package", "kernel", "--release", "--target", setup::TARGET])
+        .args(["build", "--package", "kernel", "--release", "--target", setup::TARGET])
+        // The first time takes a while, and whoever waits sees how far it is.
+        .args(path.exists().then_some("--quiet"))
         .current_dir(workspace::root())
         // Flags and wrappers meant for the host's own code (coverage, sanitizers) do not fit bare metal.
         .env_remove("RUSTFLAGS")
@@ -34,7 +37,6 @@ pub fn build() -> Result<PathBuf> {
     let image = strip(elf).with_context(|| built.display().to_string())?;
     ensure!(image.len() <= LARGEST, "the image has {} bytes, more than {LARGEST}", image.len());
 
-    let path = workspace::target().join("rutter");
     if std::fs::read(&path).is_ok_and(|old| old == image) {
         return Ok(path);
     }
