@@ -81,7 +81,7 @@ fn curl_fetches_files_through_the_masquerade_and_by_forwarded_ports() {
         // An error would leave files in the folder for temporary ones.
         let _ = std::fs::remove_dir_all(&folder);
         let packets = capture.end();
-        assert!(packets.len() > 1000, "{} packets", packets.len());
+        assert!(packets.len() > 50, "{} packets", packets.len());
         let ours = |address: Ipv4Address| matches!(address.octets(), [203, 0, 113, 1] | [198, 51, 100, _]);
         for packet in packets {
             assert!(packet.source == WAN_SIDE || ours(packet.source), "seen outside: {packet:?}");
