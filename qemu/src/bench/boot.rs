@@ -9,7 +9,7 @@ use qemu::lab::{Lab, Plan};
 
 use super::Bench;
 use super::frame::Path;
-use super::guest::{Guest, HOME_GATEWAY};
+use super::guest::{Guest, HOME_GATEWAY, PATIENCE};
 use super::report::Report;
 
 const LAPTOP: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
@@ -19,6 +19,7 @@ pub fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     for _ in 0..bench.rounds {
         for (number, guest) in bench.guests.iter().enumerate() {
             let mut lab = Lab::start(plan(bench, guest)?)?;
+            lab.patience = PATIENCE;
             first_ping(&mut lab, interval(guest))?;
             let time = lab.started().elapsed().as_secs_f64() * 1e3;
             report.add(number, "start of QEMU to the first ping through", "ms", time);

@@ -16,7 +16,7 @@ use super::linux::{self, Linux};
 pub const HOME_GATEWAY: &str = include_str!("../../../tests/data/home-gateway.sh");
 
 /// Linux takes seconds to start, more under `-icount`, and minutes on a busy host.
-const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A kernel that routes.
 pub enum Guest {

@@ -18,7 +18,7 @@ mod taps;
 use std::path::PathBuf;
 
 use anstream::println;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use qemu::machine::Board;
 use qemu::{image, workspace};
@@ -109,8 +109,12 @@ pub fn run(options: Options) -> Result<()> {
     let bench = Bench { guests, rounds: options.rounds, board: options.machine };
     let all = Part::value_variants().iter().filter(|part| **part != Part::Profile).copied();
     let parts = if options.only.is_empty() { all.collect() } else { options.only };
+    // What cannot be measured does not keep the rest from it.
+    let mut failures = Vec::new();
     for part in parts {
-        part.measure(&bench, &mut report)?;
+        if let Err(error) = part.measure(&bench, &mut report) {
+            failures.push(format!("{part:?}: {error:#}"));
+        }
         report.print();
     }
 
@@ -129,6 +133,7 @@ pub fn run(options: Options) -> Result<()> {
     if plot::draw(&report, &plot)? {
         println!("drawn to {}", plot.display());
     }
+    ensure!(failures.is_empty(), "not measured: {}", failures.join("; "));
     if options.record {
         record::write(&report)?;
     }
