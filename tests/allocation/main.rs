@@ -56,7 +56,10 @@ impl Gateway {
         load(&mut router, &[NETWORK, GATEWAY].concat()).unwrap_or_else(|error| panic!("{}", error.message));
         let exchange = Exchange::new(BUFFERS, BUFFER_SIZE);
         let outcome = Outcome::Consumed;
-        Self { router, exchange, random, now: Instant::from_secs(100), outcome }
+        let mut gateway = Self { router, exchange, random, now: Instant::from_secs(100), outcome };
+        // Rules are indexed, which takes memory once, when they have not changed for a while.
+        gateway.poll();
+        gateway
     }
 
     fn poll(&mut self) {

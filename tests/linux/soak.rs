@@ -124,9 +124,15 @@ impl Report {
         let run = self.run(name, output);
         let seconds = run["intervals"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut rates: Vec<f64> = seconds.iter().map(|second| bits(&second["sum"]) / 1e9).collect();
-        let stalled = rates.iter().filter(|rate| **rate <= 0.0).count();
-        self.expect(!rates.is_empty() && stalled == 0, || {
-            format!("{name}: nothing moved in {stalled} of {} seconds", rates.len())
+        let stalled: Vec<_> = seconds.iter().filter(|second| bits(&second["sum"]) <= 0.0).collect();
+        self.expect(!rates.is_empty() && stalled.is_empty(), || {
+            let told: Vec<_> = stalled.iter().map(|second| told(second)).collect();
+            format!(
+                "{name}: nothing moved in {} of {} seconds:\n{}",
+                told.len(),
+                rates.len(),
+                told.join("\n")
+            )
         });
         let silence = (0..STREAMS).map(|stream| longest_silence(seconds, stream)).max().unwrap_or_default();
         self.expect(silence < SILENCE, || format!("{name}: a stream was silent for {silence} s"));
@@ -161,6 +167,14 @@ impl Report {
 
 fn bits(of: &Value) -> f64 {
     of["bits_per_second"].as_f64().unwrap_or_default()
+}
+
+/// When a second was, and what its streams waited for.
+fn told(second: &Value) -> String {
+    let fields = ["retransmits", "snd_cwnd", "rtt"];
+    let stream = |stream: &Value| fields.map(|field| format!("{field} {}", stream[field])).join(" ");
+    let streams: Vec<_> = second["streams"].as_array().into_iter().flatten().map(stream).collect();
+    format!("at {} s for {} s: {}", second["sum"]["start"], second["sum"]["seconds"], streams.join("; "))
 }
 
 /// The most seconds in a row in which nothing of a stream moved.

@@ -216,7 +216,7 @@ fn deleting_several_rules_deletes_all_or_none() {
 fn what_rutter_does_not_know_is_refused_by_name() {
     let mut tables = Tables::default();
     for (line, reason) in [
-        ("iptables -A INPUT -m set --match-set x src", "Couldn't load match `set':No such file or directory"),
+        ("iptables -A INPUT -m geoip --src-cc AQ", "Couldn't load match `geoip':No such file or directory"),
         ("iptables -A INPUT -j TCPMSS --clamp-mss-to-pmtu", "unknown option \"--clamp-mss-to-pmtu\""),
         ("iptables -A INPUT -j TCPMSS", "Chain 'TCPMSS' does not exist"),
         ("iptables -A INPUT -p tcp --tcp-option 2", "unknown option \"--tcp-option\""),
