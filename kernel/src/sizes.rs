@@ -6,7 +6,7 @@ use netstack::table::fib::Fib;
 /// ring: of the largest ones it takes 5.
 const BUFFER_SIZES: [usize; 3] = [16 << 10, 8 << 10, 4 << 10];
 /// Buffers larger than the smallest ones are used where they take no more than this part of the memory.
-const BUFFERS_PART: u64 = 5;
+const BUFFERS_PART: u64 = 8;
 
 /// Everything else: rules, routes, sockets, the console, the log.
 const OTHER: u64 = 8 << 20;
