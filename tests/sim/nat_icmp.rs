@@ -1,6 +1,7 @@
 //! ICMP through the translation (RFC 5508): queries have identifiers for ports, errors quote translated packets.
 
 use crate::{answer, connect, gateway, one_hop, outer, query};
+use netstack::outcome::DropReason;
 use tests::{bench::Bench, datagram::*, network::*};
 
 /// An error that a router beyond reports to the outer address about `about`, as it left.
@@ -91,6 +92,18 @@ fn an_error_of_a_router_inside_leaves_with_the_outer_source() {
     let (_, arrived) = bench.exchange(WAN, answer(outside));
     let (port, left) = bench.exchange(LAN, icmp_error(BOB, 11, 0, &arrived));
     assert_eq!((port, left.source), (WAN, WAN_SIDE));
+}
+
+#[test]
+fn who_reports_about_a_flow_that_is_not_translated_is_not_seen_outside() {
+    let mut bench = gateway();
+    let (port, arrived) = bench.exchange(WAN, udp((SERVER, 30000), (WEB, 80)).payload(b"hello"));
+    assert_eq!(port, DMZ);
+    assert_eq!(bench.send(LAN, icmp_error(ALICE, 11, 0, &arrived)), []);
+    assert_eq!(bench.router.drops().get(DropReason::NatUntracked), 1);
+    // Its own end is known there.
+    let (port, left) = bench.exchange(DMZ, icmp_error(WEB, 3, 3, &arrived));
+    assert_eq!((port, left.source), (WAN, WEB));
 }
 
 #[test]

@@ -127,7 +127,10 @@ impl Router {
                 let (id, direction) = (*id, *direction);
                 return self.check_reply(arrival, &decision.flow, id, direction, egress);
             }
-            FlowPart::Error { .. } => return Ok(()),
+            FlowPart::Error { id, direction } => {
+                let (id, direction) = (*id, *direction);
+                return self.check_reporter(arrival, &decision.flow, id, direction, egress);
+            }
             // What the router says in its own name may leave; what it says in an inner host's name (a reset) may not.
             FlowPart::None | FlowPart::Answer(_) | FlowPart::Moved { .. }
                 if arrival.ingress.is_none() && self.fib.is_local(arrival.headers.source) =>
@@ -221,8 +224,37 @@ impl Router {
         if !strays {
             return Ok(());
         }
+        self.check_leaving(arrival, source, egress, self.view(part, FlowState::Established))
+    }
+
+    /// Whoever reports an error need not be an end of the flow that it is about: where the flow does not hide him and a
+    /// rule translates what leaves there, he must not be seen (requirement 29).
+    fn check_reporter(
+        &self,
+        arrival: &Arrival<'_>,
+        part: &FlowPart,
+        id: FlowId,
+        direction: Direction,
+        egress: Option<InterfaceId>,
+    ) -> Result<(), Refusal> {
+        let flow = self.connections.flows.get(id);
+        let (source, _) = translate::error_addresses(arrival.headers, flow, direction);
+        if source == flow.translated(direction).source || self.fib.is_local(source) {
+            return Ok(());
+        }
+        self.check_leaving(arrival, source, egress, self.view(part, FlowState::Related))
+    }
+
+    /// Lets nothing leave from `source` that a rule would give another one.
+    fn check_leaving(
+        &self,
+        arrival: &Arrival<'_>,
+        source: Ipv4Address,
+        egress: Option<InterfaceId>,
+        flow: Option<FlowView>,
+    ) -> Result<(), Refusal> {
         let leaving = Headers { source, ..arrival.headers.clone() };
-        if self.would_translate(arrival, &leaving, egress, self.view(part, FlowState::Established)) {
+        if egress.is_some() && self.would_translate(arrival, &leaving, egress, flow) {
             return Err(DropReason::NatUntracked.into());
         }
         Ok(())
