@@ -1,6 +1,6 @@
 //! From one wire to another (RFC 1812 5): checks, TTL, routes, MTU.
 
-use crate::{assert_error, one_hop, query, reassemble};
+use crate::{assert_error, fragments, one_hop, query, reassemble};
 use netstack::outcome::DropReason;
 use smoltcp::wire::Ipv4Address;
 use tests::{bench::Bench, datagram::*, frame::Frame, network::*};
@@ -152,18 +152,10 @@ fn a_large_packet_is_fragmented_for_a_small_mtu() {
 
 #[test]
 fn fragments_are_fragmented_again() {
-    let payload: Vec<u8> = (0..2400).map(|at| at as u8).collect();
-    let whole = query().payload(&payload);
-    let bytes = whole.bytes();
-    let piece = |range: std::ops::Range<usize>, more| {
-        let mut fragment = whole.clone();
-        fragment.body = Body::Other { protocol: 17, payload: bytes[20..][range.clone()].to_vec() };
-        (fragment.offset, fragment.more_fragments) = (range.start as u16, more);
-        fragment
-    };
+    let whole = query().payload((0..2400).map(|at| at as u8).collect::<Vec<_>>());
     let mut bench = Bench::network("ip link set eth1 mtu 600");
-    let mut left = bench.send(LAN, piece(0..1400, true));
-    left.extend(bench.send(LAN, piece(1400..2408, false)));
+    let left: Vec<_> =
+        fragments(&whole, 1400).into_iter().flat_map(|fragment| bench.send(LAN, fragment)).collect();
     assert!(left.iter().all(|(_, fragment)| fragment.bytes().len() <= 600), "{left:?}");
     assert_eq!(reassemble(&left), one_hop(whole));
 }

@@ -5,6 +5,7 @@ mod firewall;
 mod forwarding;
 mod icmp;
 mod nat;
+mod nat_fragments;
 mod nat_icmp;
 mod nat_identity;
 mod nat_ports;
@@ -65,6 +66,21 @@ fn connect(bench: &mut Bench, from: Endpoint, to: Endpoint) -> Endpoint {
     assert_eq!((port, inside.destination()), (LAN, from));
     assert_eq!(outer(bench, tcp(from, to, ACK).numbers(1001, 5001)), outside);
     outside
+}
+
+/// A datagram in fragments whose payloads have `size` bytes, a multiple of 8, and the last one what is left.
+fn fragments(whole: &Datagram, size: usize) -> Vec<Datagram> {
+    let bytes = whole.bytes();
+    let payload = &bytes[20 + whole.options.len()..];
+    let pieces = payload.chunks(size).enumerate().map(|(number, piece)| {
+        let offset = number * size;
+        whole.clone().but(|fragment| {
+            fragment.body = Body::Other { protocol: whole.protocol(), payload: piece.to_vec() };
+            (fragment.offset, fragment.more_fragments) =
+                (offset as u16, offset + piece.len() < payload.len());
+        })
+    });
+    pieces.collect()
 }
 
 /// Puts fragments of one datagram together again; they may overlap nowhere and leave no hole.
