@@ -221,3 +221,33 @@ fn an_answer_from_elsewhere_does_not_pass() {
         assert_eq!(bench.dropped(WAN, stranger), DropReason::FirewallPolicy);
     }
 }
+
+#[test]
+fn with_full_cone_anybody_outside_reaches_a_port_that_is_held() {
+    for packet in [
+        udp((OTHER, 54), (WAN_SIDE, 40000)).payload(b"hello"),
+        tcp((OTHER, 54), (WAN_SIDE, 40000), flag::SYN),
+    ] {
+        let mut bench = gateway();
+        bench.run("iptables -P FORWARD DROP\niptables -A FORWARD -i eth0 -j ACCEPT");
+        bench.run("iptables -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT");
+        outer(&mut bench, query());
+        outer(&mut bench, tcp((ALICE, 40000), (SERVER, 80), flag::SYN));
+        bench.run("sysctl -w net.netfilter.nf_nat_full_cone=1");
+        assert_eq!(bench.dropped(WAN, packet.clone()), DropReason::FirewallPolicy, "the rules still rule");
+        bench.run("iptables -A FORWARD -m conntrack --ctstate DNAT -j ACCEPT");
+        let inside = one_hop(packet.clone().to((ALICE, 40000)));
+        assert_eq!(bench.send(WAN, packet.clone()), [(LAN, inside)]);
+        let unheld = packet.to((WAN_SIDE, 40001));
+        assert!(bench.send(WAN, unheld).iter().all(|(port, _)| *port != LAN), "nobody holds that port");
+    }
+}
+
+#[test]
+fn an_inner_host_may_ping_the_outer_address_whatever_identifiers_are_held() {
+    let mut bench = gateway();
+    // As a port, the type of an echo request would be this one.
+    outer(&mut bench, echo((ALICE, 8), SERVER));
+    let (port, reply) = bench.exchange(LAN, echo((BOB, 77), WAN_SIDE));
+    assert_eq!((port, reply.source, reply.destination), (LAN, WAN_SIDE, BOB));
+}

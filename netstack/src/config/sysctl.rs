@@ -22,6 +22,9 @@ pub struct Sysctl {
     /// `net.ipv4.icmp_ratelimit`: the least time between two ICMP errors to one destination, in milliseconds;
     /// 0: no limit.
     pub icmp_ratelimit: u32,
+    /// `net.netfilter.nf_nat_full_cone`: whether anybody outside reaches an inner host by an outer port that it holds
+    /// (endpoint-independent filtering, RFC 4787 5), as far as the filter's rules let him.
+    pub full_cone: bool,
     /// `net.netfilter.nf_conntrack_*`.
     pub conntrack: ConntrackSysctl,
 }
@@ -63,6 +66,7 @@ impl Default for Sysctl {
             local_port_range: (32768, 60999),
             icmp_echo_ignore_all: false,
             icmp_ratelimit: 1000,
+            full_cone: false,
             conntrack: ConntrackSysctl::default(),
         }
     }
@@ -143,6 +147,7 @@ static NUMBERS: &[Number] = &[
     number!("net/netfilter/nf_conntrack_tcp_timeout_unacknowledged", conntrack.tcp_timeout_unacknowledged, TIMEOUT_MAX),
     number!("net/netfilter/nf_conntrack_udp_timeout", conntrack.udp_timeout, TIMEOUT_MAX),
     number!("net/netfilter/nf_conntrack_udp_timeout_stream", conntrack.udp_timeout_stream, TIMEOUT_MAX),
+    number!("net/netfilter/nf_nat_full_cone", full_cone, flag),
 ];
 
 const IP_FORWARD: &str = "net/ipv4/ip_forward";

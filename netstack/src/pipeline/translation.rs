@@ -3,7 +3,7 @@
 use super::{Arrival, Decision, FlowPart, Refusal, Way, new_view};
 use crate::{
     config::rules::{Hook, NatTo, Rule, TableName, Target},
-    headers::{Headers, Transport},
+    headers::{Headers, Transport, protocol},
     interface::InterfaceId,
     outcome::DropReason,
     router::Router,
@@ -54,7 +54,7 @@ impl Router {
                 );
                 let to = match ruling {
                     Ruling::Translate(rule) => self.new_destination(arrival, draft, rule, random),
-                    _ => self.hairpin(arrival, draft),
+                    _ => self.mapped(arrival, draft),
                 };
                 if let Some(to) = to {
                     draft.translate_destination(to);
@@ -90,13 +90,18 @@ impl Router {
         }
     }
 
-    /// An inner host that speaks to the outer endpoint of another one reaches it (RFC 4787 REQ-9, RFC 5382 REQ-8).
-    fn hairpin(&self, arrival: &Arrival<'_>, draft: &Draft) -> Option<Endpoint> {
+    /// An inner host that speaks to the outer endpoint of another one reaches it (RFC 4787 REQ-9, RFC 5382 REQ-8); so
+    /// does everybody outside where filtering is endpoint-independent (RFC 4787 REQ-8, RFC 5382 REQ-3).
+    fn mapped(&self, arrival: &Arrival<'_>, draft: &Draft) -> Option<Endpoint> {
         let ingress = arrival.ingress?;
+        // A query has no port that it goes to.
+        if !matches!(draft.original.protocol, protocol::TCP | protocol::UDP) {
+            return None;
+        }
         let Destination::Local { interface } = self.fib.lookup(draft.original.destination) else {
             return None;
         };
-        if interface == ingress
+        if (interface == ingress && !self.config.sysctl.full_cone)
             || self.reserved.contains(draft.original.protocol, draft.original.destination_port)
         {
             return None;
