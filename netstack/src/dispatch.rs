@@ -1,7 +1,7 @@
 //! Carries out what the pipeline decided: counts, begins or moves the flow, rewrites, sends, answers.
 
 use crate::{
-    config::interface::Scope,
+    config::{interface::Scope, sysctl::ConntrackSysctl},
     headers::{Headers, protocol},
     host::{Delivery, Host},
     interface::InterfaceId,
@@ -15,13 +15,13 @@ use crate::{
         fragment,
         icmp::{self, IcmpError},
         log, segment,
-        tcp::TcpState,
+        tcp::{Connection, Effect, TcpState},
         track::{refreshes, timeout, tuple_of},
         translate,
     },
     table::{
         fib::{Destination, NextHop, source_on},
-        flow::{Direction, FlowId, Tuple, status},
+        flow::{Direction, Flow, FlowId, Tuple, status},
         mapping::Endpoint,
         neighbor::{self, NeighborId},
         shortcut::{Course, ShortcutId},
@@ -293,13 +293,13 @@ impl Router {
         let settings = &self.config.sysctl.conntrack;
         match part {
             FlowPart::New(draft) => {
-                let seconds = timeout(settings, draft.original.protocol, draft.tcp, draft.status);
+                let seconds = timeout(settings, draft.original.protocol, draft.tcp.state, draft.status);
                 match self.connections.begin(draft, now, seconds) {
                     Err(DropReason::FlowTableFull) if !self.tracking_needed && draft.status == 0 => Ok(None),
                     begun => begun.map(Some),
                 }
             }
-            FlowPart::Existing { id, direction, tcp } => {
+            FlowPart::Existing { id, direction, effect } => {
                 let flow = self.connections.flows.get_mut(*id);
                 let answered = flow.is(status::SEEN_REPLY);
                 if *direction == Direction::Reply && !answered {
@@ -307,22 +307,21 @@ impl Router {
                     // What was decided for NEW packets does not hold for ESTABLISHED ones.
                     flow.shortcuts = [None; 2];
                 }
-                if flow.tcp != *tcp {
-                    flow.tcp = *tcp;
-                    flow.shortcuts = [None; 2];
+                match effect {
+                    Effect::Keeps(connection) => {
+                        keep(flow, *direction, answered, connection, settings, now);
+                    }
+                    Effect::Nothing => {}
+                    Effect::Asks => {
+                        flow.status |= status::ASKED;
+                        // Whether its sender goes on with the old connection all the same is to be seen.
+                        flow.shortcuts = [None; 2];
+                    }
+                    Effect::Doubts => {
+                        let seconds = settings.tcp_timeout_unacknowledged;
+                        flow.expires = flow.expires.min(now.plus_seconds(seconds));
+                    }
                 }
-                let number = flow.protocol();
-                let proven = match number {
-                    protocol::TCP => *tcp == TcpState::Established,
-                    protocol::UDP => true,
-                    _ => false,
-                };
-                if answered && proven {
-                    flow.status |= status::ASSURED;
-                }
-                let expires = now.plus_seconds(timeout(settings, number, *tcp, flow.status));
-                flow.expires =
-                    if refreshes(flow.status, *direction) { expires } else { flow.expires.min(expires) };
                 Ok(None)
             }
             FlowPart::None | FlowPart::Error { .. } | FlowPart::Answer(_) | FlowPart::Moved { .. } => {
@@ -344,7 +343,7 @@ impl Router {
         // Each segment may move a connection that is not established, and the next packet assures a flow.
         let moving = flow.protocol() == protocol::TCP && flow.tcp != TcpState::Established;
         let to_be_assured = flow.is(status::SEEN_REPLY) && !flow.is(status::ASSURED);
-        if decision.filtered.unstable || moving || to_be_assured {
+        if decision.filtered.unstable || moving || to_be_assured || flow.is(status::ASKED) {
             return;
         }
         let Some(path) = self.paths.intern(&decision.filtered.counted) else { return };
@@ -532,4 +531,30 @@ impl Way {
             Self::Deliver => None,
         }
     }
+}
+
+/// A packet keeps its flow alive, and moves a connection on.
+fn keep(
+    flow: &mut Flow,
+    direction: Direction,
+    answered: bool,
+    connection: &Connection,
+    settings: &ConntrackSysctl,
+    now: Tick,
+) {
+    if flow.tcp != connection.state {
+        flow.shortcuts = [None; 2];
+    }
+    flow.set_connection(connection);
+    let number = flow.protocol();
+    let proven = match number {
+        protocol::TCP => flow.tcp == TcpState::Established,
+        protocol::UDP => true,
+        _ => false,
+    };
+    if answered && proven {
+        flow.status |= status::ASSURED;
+    }
+    let expires = now.plus_seconds(timeout(settings, number, flow.tcp, flow.status));
+    flow.expires = if refreshes(flow.status, direction) { expires } else { flow.expires.min(expires) };
 }

@@ -125,7 +125,7 @@ impl Router {
         let mut trace = Transcript::default();
         let to = probe.ingress.map_or(EthernetAddress([0; 6]), |id| self.config.interface(id).mac);
         let mut frame = probe.frame(to);
-        let headers = match Headers::parse(&frame, ETHERNET_HEADER) {
+        let mut headers = match Headers::parse(&frame, ETHERNET_HEADER) {
             Ok(headers) => headers,
             Err(reason) => return vec![format!("verdict     DROP {reason}: {}", reason.text())],
         };
@@ -141,6 +141,13 @@ impl Router {
             trace.station(format_args!("verdict     DROP {reason}: {} is down", self.config.name(id)));
             return trace.lines;
         }
+        let found = self.find(now, &headers);
+        if let (Some((id, direction)), Transport::Tcp { sequence, acknowledgment, .. }) =
+            (found, &mut headers.transport)
+        {
+            // It goes on where the connection is.
+            (*sequence, *acknowledgment) = self.connections.flows.get(id).windows().next(direction);
+        }
         let arrival = Arrival {
             ingress: probe.ingress,
             link_broadcast: false,
@@ -148,7 +155,7 @@ impl Router {
             headers: &headers,
             now,
             tuple: crate::stage::track::tuple_of(&headers),
-            found: self.find(now, &headers),
+            found,
             answers: None,
             effects: false,
         };

@@ -10,7 +10,12 @@ use crate::{
     packet::Packet,
     pipeline::Found,
     router::{Context, Link, Router},
-    table::{flow::Key, shortcut::Shortcut, tick::Tick},
+    stage::window::Windows,
+    table::{
+        flow::{Direction, Key},
+        shortcut::Shortcut,
+        tick::Tick,
+    },
     wire::checksum,
 };
 use smoltcp::{time::Instant, wire::EthernetAddress};
@@ -76,6 +81,14 @@ impl Router {
         let found = self.connections.flows.find_key(&key, tick);
         let Some((id, direction)) = found else { return Err(Undecided { packet, found: Some(found) }) };
         let flow = self.connections.flows.get_mut(id);
+        let acknowledged = if key.protocol == protocol::TCP {
+            let Some(number) = acknowledgment(frame, rest, flow.windows(), direction) else {
+                return Err(Undecided { packet, found: Some(found) });
+            };
+            number
+        } else {
+            0
+        };
         let shortcut = flow.shortcuts[direction as usize].and_then(|name| self.shortcuts.get_mut(name));
         let Some(shortcut) = shortcut else { return Err(Undecided { packet, found: Some(found) }) };
         if shortcut.course.ingress != link.interface || total_length.min(cut_to) > shortcut.course.mtu {
@@ -105,6 +118,7 @@ impl Router {
             }
         } else if let Some(rest) = rest.first_chunk_mut::<TCP_REST>() {
             put(rest, 8, mend(field(rest, 8)));
+            flow.set_expected(direction, acknowledged);
         }
 
         flow.expires = flow.expires.max(tick.plus(shortcut.course.lifetime));
@@ -163,6 +177,15 @@ fn moves_nothing(rest: &[u8]) -> bool {
     use tcp_flag::{ACK, FIN, RST, SYN, URG};
     let Some(rest) = rest.first_chunk::<TCP_REST>() else { return false };
     rest[4] >> 4 >= 5 && rest[5] & (SYN | FIN | RST | ACK | URG) == ACK
+}
+
+/// What a TCP segment acknowledges, if it goes on where the others of its connection ended.
+#[inline]
+fn acknowledgment(frame: &[u8; PLAIN], rest: &[u8], windows: Windows, from: Direction) -> Option<u32> {
+    let rest = rest.first_chunk::<TCP_REST>()?;
+    let sequence = u32::from_be_bytes(field(frame, TRANSPORT + 4));
+    let acknowledgment = u32::from_be_bytes(field(rest, 0));
+    windows.goes_on(from, sequence, acknowledgment, rest[6]).then_some(acknowledgment)
 }
 
 /// The flow key in a plain frame.

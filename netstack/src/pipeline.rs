@@ -101,7 +101,9 @@ impl Router {
         let state;
         (state, decision.flow) = match track::track(&self.connections, settings, arrival) {
             _ if let Some(view) = arrival.answers => (view.state, FlowPart::Answer(view)),
-            Tracked::Flow { id, direction, state, tcp } => (state, FlowPart::Existing { id, direction, tcp }),
+            Tracked::Flow { id, direction, state, effect } => {
+                (state, FlowPart::Existing { id, direction, effect })
+            }
             Tracked::New { tuple, tcp, replaces } => {
                 let ingress = arrival.ingress.unwrap_or(InterfaceId::LOOPBACK);
                 (FlowState::New, FlowPart::New(Draft { replaces, ingress, ..Draft::plain(tuple, tcp) }))
@@ -236,7 +238,7 @@ impl Router {
         let FlowPart::Existing { id, direction: Direction::Original, .. } = part else { return false };
         let flow = self.connections.flows.get(*id);
         arrival.ingress.is_some()
-            && flow.mapping.is_none()
+            && !flow.is(status::RESERVED)
             && !flow.is(status::SOURCE_NAT)
             && self.would_translate(arrival, seen, Some(hop.interface), self.view(part, FlowState::New))
     }

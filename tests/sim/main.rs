@@ -12,6 +12,7 @@ mod nat_ports;
 mod network;
 mod offload;
 mod tracking;
+mod windows;
 
 use tests::{bench::Bench, datagram::*, network::*};
 

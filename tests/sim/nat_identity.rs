@@ -64,7 +64,10 @@ impl Traits {
     fn packet(&self, from: Endpoint, to: Endpoint, answer: bool) -> Datagram {
         let packet = match (self.protocol, answer) {
             (UDP, _) => udp(from, to),
-            (TCP, _) => tcp(from, to, if self.push { flag::ACK | flag::PSH } else { flag::ACK }),
+            (TCP, _) => {
+                let (seq, ack) = if answer { (5000, 1000) } else { (1000, 5000) };
+                tcp(from, to, if self.push { flag::ACK | flag::PSH } else { flag::ACK }).numbers(seq, ack)
+            }
             (_, false) => echo(from, to.0),
             (_, true) => echo_reply(from.0, to),
         };

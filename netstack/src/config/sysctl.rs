@@ -52,8 +52,10 @@ pub struct ConntrackSysctl {
     pub tcp_timeout_max_retrans: u32,
     /// Whether a TCP connection may be picked up in its middle (`tcp_loose`).
     pub tcp_loose: bool,
-    /// Whether an out-of-window packet is let through all the same (`tcp_be_liberal`).
+    /// Whether only resets are called invalid for being out of window (`tcp_be_liberal`).
     pub tcp_be_liberal: bool,
+    /// Whether not even those are (`tcp_ignore_invalid_rst`); they change nothing either way.
+    pub tcp_ignore_invalid_rst: bool,
 }
 
 impl Default for Sysctl {
@@ -92,6 +94,7 @@ impl Default for ConntrackSysctl {
             tcp_timeout_max_retrans: 300,
             tcp_loose: true,
             tcp_be_liberal: false,
+            tcp_ignore_invalid_rst: false,
         }
     }
 }
@@ -134,6 +137,7 @@ static NUMBERS: &[Number] = &[
     number!("net/netfilter/nf_conntrack_icmp_timeout", conntrack.icmp_timeout, TIMEOUT_MAX),
     number!("net/netfilter/nf_conntrack_max", conntrack.max, INT_MAX),
     number!("net/netfilter/nf_conntrack_tcp_be_liberal", conntrack.tcp_be_liberal, flag),
+    number!("net/netfilter/nf_conntrack_tcp_ignore_invalid_rst", conntrack.tcp_ignore_invalid_rst, flag),
     number!("net/netfilter/nf_conntrack_tcp_loose", conntrack.tcp_loose, flag),
     number!("net/netfilter/nf_conntrack_tcp_timeout_close", conntrack.tcp_timeout_close, TIMEOUT_MAX),
     number!("net/netfilter/nf_conntrack_tcp_timeout_close_wait", conntrack.tcp_timeout_close_wait, TIMEOUT_MAX),

@@ -8,7 +8,7 @@ use crate::{
     stage::{
         filter::{FlowView, Trail},
         icmp::IcmpError,
-        tcp::TcpState,
+        tcp::Effect,
     },
     table::{
         connections::Draft,
@@ -86,7 +86,7 @@ pub(crate) enum FlowPart {
     Existing {
         id: FlowId,
         direction: Direction,
-        tcp: TcpState,
+        effect: Effect,
     },
     New(Draft),
     /// An ICMP error that runs in this direction of a flow.

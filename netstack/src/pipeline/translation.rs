@@ -224,7 +224,7 @@ impl Router {
         let flow = self.connections.flows.get(id);
         let source = flow.translated(direction).source;
         let strays = direction == Direction::Reply
-            && egress.is_some_and(|egress| egress != flow.ingress)
+            && egress.is_some_and(|egress| egress != self.connections.flows.ingress(id))
             && !self.fib.is_local(source);
         if !strays {
             return Ok(());

@@ -12,3 +12,4 @@ pub mod segment;
 pub mod tcp;
 pub mod track;
 pub mod translate;
+pub mod window;

@@ -162,7 +162,7 @@ pub fn source_address(draft: &Draft, to: &NatTo) -> Ipv4Address {
 mod tests {
     use super::*;
     use crate::{
-        stage::tcp::TcpState,
+        stage::tcp::Connection,
         table::flow::{FlowId, Tuple},
         test_support::random,
     };
@@ -192,7 +192,7 @@ mod tests {
             destination_port: 53,
             protocol,
         };
-        Draft { ingress: InterfaceId(1), ..Draft::plain(tuple, TcpState::SynSent) }
+        Draft { ingress: InterfaceId(1), ..Draft::plain(tuple, Connection::default()) }
     }
 
     impl Nat {

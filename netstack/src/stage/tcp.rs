@@ -1,5 +1,6 @@
 //! How a TCP connection looks from its middle: the tracking automaton (RFC 9293 3.3.2, seen from between the ends).
 
+use super::window::{Place, Segment, Windows};
 use crate::{config::sysctl::ConntrackSysctl, headers::tcp_flag, table::flow::Direction};
 use core::fmt;
 
@@ -29,7 +30,7 @@ pub enum TcpState {
     Close,
 }
 
-/// What a segment means for a connection.
+/// What the flags of a segment mean for a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// The connection is now in this state (perhaps the same).
@@ -149,6 +150,146 @@ impl TcpState {
     }
 }
 
+/// A connection as it is tracked.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Connection {
+    /// Its state.
+    pub state: TcpState,
+    /// What its ends may send.
+    pub windows: Windows,
+    /// Whether a SYN came that asks for a new connection in the place of this one.
+    pub asked: bool,
+}
+
+/// What a packet does to the flow that it belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// It keeps it alive. Where it is TCP, the connection is now this.
+    Keeps(Connection),
+    /// It passes, and that is all.
+    Nothing,
+    /// A SYN in the midst of a connection. Its sender may have forgotten it: if the other end has, too, it will agree to a new
+    /// one, and else send a challenge (RFC 5961 4).
+    Asks,
+    /// A reset that its receiver believes only if it has more of the connection than was seen here. The flow ends soon, unless
+    /// somebody goes on with it (RFC 7857 2.2, RFC 5961 3.2).
+    Doubts,
+}
+
+/// Why a segment has no place in the flow that has its ports.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Misfit {
+    /// No end of the connection can have sent it.
+    Invalid,
+    /// The connection is over: it begins a new one.
+    Restart,
+}
+
+impl Connection {
+    /// The connection after its first segment that was seen; `None` where such a segment starts none.
+    pub fn first(segment: &Segment, loose: bool) -> Option<Self> {
+        let state = TcpState::first(segment.flags, loose)?;
+        let windows = match state {
+            TcpState::SynSent => Windows::opened(segment),
+            _ => Windows::picked_up(segment),
+        };
+        Some(Self { state, windows, asked: false })
+    }
+
+    /// What a segment does that runs in this direction.
+    ///
+    /// # Errors
+    /// It has no place in the connection.
+    pub fn step(
+        &self,
+        from: Direction,
+        segment: &Segment,
+        settings: &ConntrackSysctl,
+    ) -> Result<Effect, Misfit> {
+        use Direction::{Original, Reply};
+        use tcp_flag::{ACK, RST, SYN};
+        let answer_to_ask = self.asked && from == Reply && segment.has(ACK);
+        let state = match self.state.step(from, segment.flags) {
+            Step::To(_) if segment.has(RST) => return self.reset(from, segment, settings, answer_to_ask),
+            // That both ends agree upon a new connection counts for more than what is known of the old one.
+            Step::Ignore if segment.has(SYN) && answer_to_ask => {
+                let windows = Windows::reopened(segment);
+                return Ok(Effect::Keeps(Self { state: TcpState::SynRecv, windows, asked: false }));
+            }
+            Step::Ignore if segment.has(SYN) && from == Original && self.may_be_asked(segment) => {
+                return Ok(Effect::Asks);
+            }
+            Step::Ignore => return Ok(Effect::Nothing),
+            Step::Invalid => return Err(Misfit::Invalid),
+            Step::Restart => return Err(Misfit::Restart),
+            // A challenge acknowledges no FIN.
+            Step::To(TcpState::TimeWait) if answer_to_ask => return Ok(Effect::Nothing),
+            // The handshake ends with an answer to the SYN of its second half (RFC 9293 3.10.7.4), and nothing older.
+            Step::To(_)
+                if self.state == TcpState::SynRecv
+                    && from == Original
+                    && !self.windows.answers(from, segment) =>
+            {
+                return Err(Misfit::Invalid);
+            }
+            Step::To(state) => state,
+        };
+        let windows = match self.windows.place(from, segment) {
+            _ if segment.has(SYN) => self.synchronize(from, segment).ok_or(Misfit::Invalid)?,
+            Place::Inside => self.windows.advanced(from, segment),
+            Place::Past => return Ok(Effect::Nothing),
+            Place::Beyond if settings.tcp_be_liberal => self.windows.widened().advanced(from, segment),
+            Place::Beyond => return Err(Misfit::Invalid),
+        };
+        Ok(Effect::Keeps(Self { state, windows, asked: self.asked && from == Reply }))
+    }
+
+    /// Whether this SYN is another one than that which began the connection.
+    fn may_be_asked(&self, syn: &Segment) -> bool {
+        let agreed = !matches!(self.state, TcpState::None | TcpState::SynSent | TcpState::SynSent2);
+        agreed && !self.windows.began(Direction::Original, syn)
+    }
+
+    /// The windows after a SYN or SYN-ACK of the handshake; `None` where it is not this handshake's.
+    fn synchronize(&self, from: Direction, segment: &Segment) -> Option<Windows> {
+        let answers = !segment.has(tcp_flag::ACK) || self.windows.answers(from, segment);
+        match (self.state, from) {
+            (TcpState::SynSent, Direction::Original) => Some(self.windows.opened_again(segment)),
+            (TcpState::SynSent, Direction::Reply) if answers => {
+                Some(self.windows.synchronized(from, segment))
+            }
+            (TcpState::SynSent, Direction::Reply) => None,
+            _ if !self.windows.began(from, segment) || !answers => None,
+            _ if !segment.has(tcp_flag::ACK) => Some(self.windows),
+            _ => Some(self.windows.synchronized(from, segment)),
+        }
+    }
+
+    /// RFC 5961 3.2, and before an answer was seen RFC 9293 3.10.7.3: only a reset that hits exactly what is waited for ends
+    /// the connection.
+    fn reset(
+        &self,
+        from: Direction,
+        segment: &Segment,
+        settings: &ConntrackSysctl,
+        answer_to_ask: bool,
+    ) -> Result<Effect, Misfit> {
+        let exact = match (self.state, from) {
+            (TcpState::SynSent, Direction::Reply) => self.windows.answers(from, segment),
+            _ => self.windows.is_next(from, segment),
+        };
+        match (self.state, from) {
+            _ if exact => Ok(Effect::Keeps(Self { state: TcpState::Close, asked: false, ..*self })),
+            // It got an answer from an older connection, which this ends.
+            (TcpState::SynSent, Direction::Original) => Ok(Effect::Nothing),
+            (TcpState::SynSent, Direction::Reply) => Err(Misfit::Invalid),
+            _ if answer_to_ask || self.windows.is_near(from, segment) => Ok(Effect::Doubts),
+            _ if settings.tcp_ignore_invalid_rst => Ok(Effect::Nothing),
+            _ => Err(Misfit::Invalid),
+        }
+    }
+}
+
 impl fmt::Display for TcpState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -224,5 +365,119 @@ mod tests {
             assert_eq!(TcpState::Established.step(Original, flags), Step::Invalid, "{flags:#x}");
             assert_eq!(TcpState::first(flags, true), None, "{flags:#x}");
         }
+    }
+
+    /// The next segment of an end, with these flags, its numbers that much beyond where they should be.
+    fn segment(connection: &Connection, from: Direction, flags: u8, beyond: u32) -> Segment {
+        let (next, acknowledgment) = connection.windows.next(from);
+        let sequence = next.wrapping_add(beyond).wrapping_sub((flags & SYN != 0).into());
+        Segment { flags, sequence, acknowledgment, window: 1000, scale: None }
+    }
+
+    fn opened() -> Connection {
+        let syn = Segment { flags: SYN, sequence: 1000, acknowledgment: 0, window: 1000, scale: None };
+        Connection::first(&syn, false).unwrap()
+    }
+
+    fn step(connection: &Connection, from: Direction, segment: &Segment) -> Result<Effect, Misfit> {
+        connection.step(from, segment, &ConntrackSysctl::default())
+    }
+
+    /// The connection after segments with the right numbers.
+    fn established() -> Connection {
+        let mut connection = opened();
+        for (from, flags) in [(Reply, SYN | ACK), (Original, ACK)] {
+            match step(&connection, from, &segment(&connection, from, flags, 0)) {
+                Ok(Effect::Keeps(next)) => connection = next,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(connection.state, TcpState::Established);
+        connection
+    }
+
+    /// Every way through the automaton of five segments, with numbers that are right, in the window, and out of it.
+    #[test]
+    fn no_segment_out_of_window_moves_a_connection_and_no_handshake_is_left_out() {
+        const OUTSIDE: u32 = 1 << 30;
+        /// `answered`: an end of the reply direction has agreed; `confirmed`: the other one has acknowledged that.
+        fn explore(connection: Connection, answered: bool, confirmed: bool, depth: usize) -> usize {
+            if depth == 0 {
+                return 1;
+            }
+            let mut ways = 0;
+            for from in [Original, Reply] {
+                for flags in [SYN, SYN | ACK, ACK, FIN | ACK, RST, RST | ACK] {
+                    for beyond in [0, 100, OUTSIDE] {
+                        let segment = segment(&connection, from, flags, beyond);
+                        let Ok(Effect::Keeps(next)) = step(&connection, from, &segment) else { continue };
+                        let (before, begins) = (connection.state, flags & SYN != 0);
+                        let open = !matches!(before, TcpState::SynSent | TcpState::SynSent2);
+                        let reopens = connection.asked && flags == SYN | ACK;
+                        assert!(
+                            beyond != OUTSIDE || reopens || before == TcpState::SynSent,
+                            "{before:?} {segment:?}"
+                        );
+                        let closes = next.state == TcpState::Close && before != TcpState::Close;
+                        assert!(!closes || beyond == 0 || !open, "{before:?} {segment:?}");
+                        let answered = answered && !reopens || from == Reply && begins;
+                        let confirmed =
+                            !reopens && (confirmed || answered && from == Original && flags & ACK != 0);
+                        if next.state == TcpState::Established {
+                            assert!(answered && confirmed, "{before:?} {segment:?}");
+                        }
+                        ways += explore(next, answered, confirmed, depth - 1);
+                    }
+                }
+            }
+            ways
+        }
+        let ways = explore(opened(), false, false, 5);
+        assert!(ways > 1000, "{ways}");
+    }
+
+    #[test]
+    fn only_an_exact_reset_closes() {
+        let (connection, near) = (established(), 500);
+        let reset = |beyond| step(&connection, Reply, &segment(&connection, Reply, RST, beyond));
+        assert!(matches!(reset(0), Ok(Effect::Keeps(Connection { state: TcpState::Close, .. }))));
+        assert_eq!(reset(near), Ok(Effect::Doubts));
+        assert_eq!(reset(1 << 20), Err(Misfit::Invalid));
+        assert_eq!(reset(0_u32.wrapping_sub(1)), Err(Misfit::Invalid));
+        let mut settings = ConntrackSysctl { tcp_be_liberal: true, ..ConntrackSysctl::default() };
+        let far = segment(&connection, Reply, RST, 1 << 20);
+        assert_eq!(connection.step(Reply, &far, &settings), Err(Misfit::Invalid));
+        settings.tcp_ignore_invalid_rst = true;
+        assert_eq!(connection.step(Reply, &far, &settings), Ok(Effect::Nothing));
+    }
+
+    #[test]
+    fn a_syn_is_refused_only_by_a_reset_that_acknowledges_it() {
+        let connection = opened();
+        let refusal = Segment { sequence: 0, ..segment(&connection, Reply, RST | ACK, 0) };
+        assert!(matches!(step(&connection, Reply, &refusal), Ok(Effect::Keeps(_))));
+        for wrong in [
+            Segment { flags: RST, ..refusal },
+            Segment { acknowledgment: 1000, ..refusal },
+            Segment { acknowledgment: 1 << 20, ..refusal },
+        ] {
+            assert_eq!(step(&connection, Reply, &wrong), Err(Misfit::Invalid), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_syn_answered_by_both_ends_begins_a_new_connection_and_a_challenge_keeps_the_old_one() {
+        let connection = established();
+        let syn = Segment { sequence: 9_000_000, ..segment(&connection, Original, SYN, 0) };
+        assert_eq!(step(&connection, Original, &syn), Ok(Effect::Asks));
+        let asked = Connection { asked: true, ..connection };
+        let challenge = segment(&asked, Reply, ACK, 0);
+        assert_eq!(step(&asked, Reply, &challenge), Ok(Effect::Keeps(asked)));
+        let syn_ack = Segment { flags: SYN | ACK, sequence: 77, acknowledgment: 9_000_001, ..challenge };
+        let Ok(Effect::Keeps(renewed)) = step(&asked, Reply, &syn_ack) else { panic!("a new connection") };
+        assert_eq!((renewed.state, renewed.windows.next(Original)), (TcpState::SynRecv, (9_000_001, 78)));
+        assert_eq!(step(&connection, Reply, &syn_ack), Ok(Effect::Nothing), "nobody asked");
+        let refused = Segment { flags: RST | ACK, sequence: 1 << 20, ..syn_ack };
+        assert_eq!(step(&asked, Reply, &refused), Ok(Effect::Doubts));
     }
 }

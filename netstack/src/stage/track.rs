@@ -2,7 +2,8 @@
 
 use super::{
     filter::FlowState,
-    tcp::{Step, TcpState},
+    tcp::{Connection, Effect, Misfit, TcpState},
+    window::Segment,
 };
 use crate::{
     config::sysctl::ConntrackSysctl,
@@ -26,15 +27,15 @@ pub enum Tracked {
         direction: Direction,
         /// NEW until an answer was seen, then ESTABLISHED.
         state: FlowState,
-        /// State of a TCP connection after this packet.
-        tcp: TcpState,
+        /// What the packet does to it.
+        effect: Effect,
     },
     /// It would begin a flow.
     New {
         /// Its tuple.
         tuple: Tuple,
-        /// State of a TCP connection after this packet.
-        tcp: TcpState,
+        /// A TCP connection after this packet.
+        tcp: Connection,
         /// The finished flow of the same tuple that goes first.
         replaces: Option<FlowId>,
     },
@@ -116,22 +117,18 @@ pub(crate) fn track(connections: &Connections, settings: &ConntrackSysctl, arriv
     }
     let Some(tuple) = arrival.tuple else { return Tracked::Invalid };
     let Some((id, direction)) = arrival.found else {
-        return match first_state(headers, settings) {
-            Some(tcp) => Tracked::New { tuple, tcp, replaces: None },
-            None => Tracked::Invalid,
-        };
+        return begin(arrival, settings, tuple, None);
     };
     let flow = connections.flows.get(id);
-    let tcp = match headers.transport {
-        Transport::Tcp { flags, .. } => match flow.tcp.step(direction, flags) {
-            Step::To(next) => next,
-            Step::Ignore => flow.tcp,
-            Step::Invalid => return Tracked::Invalid,
-            Step::Restart => return Tracked::New { tuple, tcp: TcpState::SynSent, replaces: Some(id) },
-        },
-        _ => TcpState::None,
+    let effect = match Segment::of(arrival.frame, headers) {
+        Some(segment) => flow.connection().step(direction, &segment, settings),
+        None => Ok(Effect::Keeps(Connection::default())),
     };
-    Tracked::Flow { id, direction, state: state_in(flow, direction), tcp }
+    match effect {
+        Ok(effect) => Tracked::Flow { id, direction, state: state_in(flow, direction), effect },
+        Err(Misfit::Restart) => begin(arrival, settings, tuple, Some(id)),
+        Err(Misfit::Invalid) => Tracked::Invalid,
+    }
 }
 
 /// An ICMP error belongs to the flow whose packet it quotes, as that packet was when it left here.
@@ -154,12 +151,21 @@ pub fn state_in(flow: &Flow, direction: Direction) -> FlowState {
     }
 }
 
-/// TCP state after a first packet; `None` where it can begin no flow.
-fn first_state(headers: &Headers, settings: &ConntrackSysctl) -> Option<TcpState> {
-    match headers.transport {
-        Transport::Tcp { flags, .. } => TcpState::first(flags, settings.tcp_loose),
-        Transport::IcmpQuery { kind, .. } if request_of(kind).is_some() => None,
-        _ => Some(TcpState::None),
+/// A packet whose flow is not there, or over.
+fn begin(
+    arrival: &Arrival<'_>,
+    settings: &ConntrackSysctl,
+    tuple: Tuple,
+    replaces: Option<FlowId>,
+) -> Tracked {
+    let connection = match (Segment::of(arrival.frame, arrival.headers), arrival.headers.transport) {
+        (Some(segment), _) => Connection::first(&segment, settings.tcp_loose),
+        (None, Transport::IcmpQuery { kind, .. }) if request_of(kind).is_some() => None,
+        _ => Some(Connection::default()),
+    };
+    match connection {
+        Some(tcp) => Tracked::New { tuple, tcp, replaces },
+        None => Tracked::Invalid,
     }
 }
 

@@ -1,11 +1,11 @@
 //! Flows together with the outer ports that they hold: what begins a flow takes both, what ends it gives both back.
 
 use super::{
-    flow::{Flow, FlowId, FlowTable, Tuple, status},
+    flow::{Direction, Flow, FlowId, FlowTable, Tuple, status},
     mapping::{Endpoint, Mappings},
     tick::Tick,
 };
-use crate::{interface::InterfaceId, outcome::DropReason, stage::tcp::TcpState};
+use crate::{interface::InterfaceId, outcome::DropReason, stage::tcp::Connection};
 
 /// A flow that would begin if its first packet survives.
 #[derive(Clone, Debug)]
@@ -18,8 +18,8 @@ pub struct Draft {
     pub status: u8,
     /// Whether the outer port of a translated source is to be reserved.
     pub reserve: bool,
-    /// State of a TCP connection after this packet.
-    pub tcp: TcpState,
+    /// A TCP connection after this packet.
+    pub tcp: Connection,
     /// Where its first packet came in; `lo`: it was made here.
     pub ingress: InterfaceId,
     /// Where it leaves.
@@ -68,17 +68,18 @@ impl Connections {
         }
         let mut flow = Flow::new(draft.original, reply);
         flow.status = draft.status;
-        flow.tcp = draft.tcp;
-        (flow.ingress, flow.outside) = (draft.ingress, draft.outside);
+        flow.set_connection(&draft.tcp);
+        flow.outside = draft.outside;
         flow.expires = now.plus_seconds(timeout);
-        if draft.reserve {
-            let inner = Endpoint { address: draft.original.source, port: draft.original.source_port };
-            let outer = Endpoint { address: draft.leaving.source, port: draft.leaving.source_port };
-            let mapping = self.mappings.acquire(draft.original.protocol, inner, outer);
-            flow.mapping = Some(mapping.ok_or(DropReason::FlowTableFull)?);
-        }
-        let mapping = flow.mapping;
-        self.flows.insert(flow).ok_or_else(|| {
+        let mapping = if draft.reserve {
+            flow.status |= status::RESERVED;
+            let (inner, outer) = endpoints(&flow);
+            let mapping = self.mappings.acquire(flow.protocol(), inner, outer);
+            Some(mapping.ok_or(DropReason::FlowTableFull)?)
+        } else {
+            None
+        };
+        self.flows.insert(flow, draft.ingress).ok_or_else(|| {
             if let Some(mapping) = mapping {
                 self.mappings.release(mapping);
             }
@@ -89,7 +90,11 @@ impl Connections {
 
     /// Ends a flow.
     pub fn end(&mut self, id: FlowId) {
-        if let Some(mapping) = self.flows.remove(id).mapping {
+        let flow = self.flows.remove(id);
+        let (inner, outer) = endpoints(&flow);
+        if flow.is(status::RESERVED)
+            && let Some(mapping) = self.mappings.find(flow.protocol(), inner, outer)
+        {
             self.mappings.release(mapping);
         }
     }
@@ -128,9 +133,15 @@ impl Connections {
     }
 }
 
+/// The source of a flow's original direction, as it arrives and as it leaves: what its mapping is found by.
+fn endpoints(flow: &Flow) -> (Endpoint, Endpoint) {
+    let source = |tuple: Tuple| Endpoint { address: tuple.source, port: tuple.source_port };
+    (source(flow.tuple(Direction::Original)), source(flow.translated(Direction::Original)))
+}
+
 impl Draft {
     /// A flow without translation.
-    pub fn plain(original: Tuple, tcp: TcpState) -> Self {
+    pub fn plain(original: Tuple, tcp: Connection) -> Self {
         Self {
             original,
             leaving: original,

@@ -6,8 +6,16 @@ mod table;
 
 pub use table::{FlowStatistics, FlowTable};
 
-use super::{mapping::MappingId, shortcut::ShortcutId, tick::Tick};
-use crate::{headers::protocol, interface::InterfaceId, stage::tcp::TcpState, wire::checksum::Delta};
+use super::{shortcut::ShortcutId, tick::Tick};
+use crate::{
+    headers::protocol,
+    interface::InterfaceId,
+    stage::{
+        tcp::{Connection, TcpState},
+        window::{Offers, Windows},
+    },
+    wire::checksum::Delta,
+};
 use core::fmt;
 use smoltcp::wire::Ipv4Address;
 
@@ -144,6 +152,10 @@ pub mod status {
     pub const DESTINATION_NAT: u8 = 8;
     /// Translated by MASQUERADE: it ends with its outer address.
     pub const MASQUERADED: u8 = 16;
+    /// Its outer endpoint is reserved by a mapping.
+    pub const RESERVED: u8 = 32;
+    /// A SYN came that asks for a new TCP connection in the place of this one.
+    pub const ASKED: u8 = 64;
 }
 
 /// One flow.
@@ -159,21 +171,18 @@ pub struct Flow {
     pub shortcuts: [Option<ShortcutId>; 2],
     /// When it ends unless a packet comes.
     pub expires: Tick,
-    /// The reservation of its outer port, where its source is translated.
-    pub mapping: Option<MappingId>,
-    /// The mark of `CONNMARK`.
-    pub mark: u32,
     /// How the checksums of the IP header and of the transport header change in the original direction.
     deltas: (Delta, Delta),
     /// Where a translated source leaves: the flow ends when its packets would leave elsewhere.
     pub outside: InterfaceId,
-    /// Where its first packet came in; `lo`: it was made here.
-    pub ingress: InterfaceId,
     protocol: u8,
     /// Bits of [`status`].
     pub status: u8,
     /// State, where it is TCP.
     pub tcp: TcpState,
+    /// What the ends of a TCP connection take: with `expected`, its [`Windows`].
+    offers: Offers,
+    expected: [u32; 2],
 }
 
 impl Flow {
@@ -186,15 +195,39 @@ impl Flow {
             next: [table::NIL; 2],
             shortcuts: [None; 2],
             expires: Tick::default(),
-            mapping: None,
-            mark: 0,
             deltas: deltas(&original, &reply.inverted()),
             outside: InterfaceId::LOOPBACK,
-            ingress: InterfaceId::LOOPBACK,
             protocol: original.protocol,
             status: 0,
             tcp: TcpState::None,
+            offers: Offers::default(),
+            expected: [0; 2],
         }
+    }
+
+    /// What is known of its TCP connection.
+    #[inline]
+    pub fn connection(&self) -> Connection {
+        Connection { state: self.tcp, windows: self.windows(), asked: self.is(status::ASKED) }
+    }
+
+    /// Changes what is known of its TCP connection.
+    pub fn set_connection(&mut self, connection: &Connection) {
+        let Connection { state, windows, asked } = *connection;
+        (self.tcp, self.expected, self.offers) = (state, windows.expected, windows.offers);
+        self.status = self.status & !status::ASKED | if asked { status::ASKED } else { 0 };
+    }
+
+    /// The windows of its TCP connection.
+    #[inline]
+    pub fn windows(&self) -> Windows {
+        Windows { expected: self.expected, offers: self.offers }
+    }
+
+    /// An end of its TCP connection has acknowledged what came before this number, and all else stays as it is.
+    #[inline]
+    pub fn set_expected(&mut self, end: Direction, number: u32) {
+        self.expected[end as usize] = number;
     }
 
     /// The key of a direction, as its packets arrive.

@@ -116,6 +116,13 @@ impl Mappings {
             .map(|(id, _)| id)
     }
 
+    /// The mapping of this pair of endpoints.
+    pub fn find(&self, protocol: u8, inner: Endpoint, outer: Endpoint) -> Option<MappingId> {
+        self.walk(self.inner_heads[self.bucket(protocol, inner)], |slot| slot.inner_next)
+            .find(|(_, slot)| slot.protocol() == protocol && slot.inner == inner && slot.outer == outer)
+            .map(|(id, _)| id)
+    }
+
     /// A mapping that has this outer endpoint.
     pub fn find_outer(&self, protocol: u8, outer: Endpoint) -> Option<MappingId> {
         self.walk(self.outer_heads[self.bucket(protocol, outer)], |slot| slot.outer_next)

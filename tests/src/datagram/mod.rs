@@ -224,6 +224,26 @@ impl Datagram {
         })
     }
 
+    /// With this window in its TCP header.
+    #[must_use]
+    pub fn window(self, size: u16) -> Self {
+        self.but(|p| {
+            if let Body::Tcp { window, .. } = &mut p.body {
+                *window = size;
+            }
+        })
+    }
+
+    /// With the TCP option that says by how many bits its sender's windows are scaled.
+    #[must_use]
+    pub fn window_scale(self, bits: u8) -> Self {
+        self.but(|p| {
+            if let Body::Tcp { options, .. } = &mut p.body {
+                options.extend([1, 3, 3, bits]);
+            }
+        })
+    }
+
     /// With this transport checksum.
     #[must_use]
     pub fn checksum(self, is: Checksum) -> Self {

@@ -131,7 +131,7 @@ impl Filter {
     }
 
     /// Whether the flow is meant.
-    pub(super) fn fits(&self, flow: &Flow) -> bool {
+    pub(super) fn fits(&self, flow: &Flow, mark: u32) -> bool {
         let original = flow.tuple(Direction::Original);
         let tuples = [(original, 0), (flow.tuple(Direction::Reply), 1)];
         let addresses = tuples.into_iter().all(|(tuple, direction)| {
@@ -154,7 +154,7 @@ impl Filter {
             && self.state.as_deref().is_none_or(|state| format!("{}", flow.tcp) == state)
             && self.status & !flow.status == 0
             && !(self.unreplied && flow.is(status::SEEN_REPLY))
-            && self.mark.is_none_or(|mark| mark == flow.mark)
+            && self.mark.is_none_or(|wanted| wanted == mark)
             && self.source_nat.is_none_or(|to| source_translated(flow, to))
             && self.destination_nat.is_none_or(|to| destination_translated(flow, to))
             && self.any_nat.is_none_or(|to| source_translated(flow, to) || destination_translated(flow, to))

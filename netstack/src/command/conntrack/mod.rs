@@ -131,10 +131,11 @@ impl Walk {
             let found = router.connections().flows.at_place(self.place);
             self.place += 1;
             let Some((id, flow)) = found.filter(|(_, flow)| flow.expires > now) else { continue };
-            if self.request.filter.fits(flow) {
+            let mark = router.connections().flows.mark(id);
+            if self.request.filter.fits(flow, mark) {
                 self.count += 1;
                 // Writing to a string cannot fail.
-                let _ = print::flow(out, flow, now, self.request.extended);
+                let _ = print::flow(out, flow, mark, now, self.request.extended);
                 if self.request.verb == Verb::Delete {
                     router.end_flow(id);
                 }

@@ -13,7 +13,7 @@ use core::fmt::{self, Write};
 const GRE: u8 = 47;
 
 /// Writes the line of `flow`, with its line break; `extended` begins with the family.
-pub(super) fn flow(out: &mut String, flow: &Flow, now: Tick, extended: bool) -> fmt::Result {
+pub(super) fn flow(out: &mut String, flow: &Flow, mark: u32, now: Tick, extended: bool) -> fmt::Result {
     let original = flow.tuple(Direction::Original);
     if extended {
         out.write_str("ipv4     2 ")?;
@@ -37,7 +37,7 @@ pub(super) fn flow(out: &mut String, flow: &Flow, now: Tick, extended: bool) -> 
     if flow.is(status::ASSURED) {
         out.write_str("[ASSURED] ")?;
     }
-    writeln!(out, "mark={} use=1", flow.mark)
+    writeln!(out, "mark={mark} use=1")
 }
 
 fn tuple(out: &mut String, tuple: &Tuple, direction: Direction) -> fmt::Result {

@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     config::PortInfo,
     headers::protocol::{ICMP, TCP, UDP},
+    interface::InterfaceId,
     router::Limits,
     stage::tcp::TcpState,
     table::flow::{Direction, Flow, Tuple, status},
@@ -47,22 +48,24 @@ fn router() -> Router {
     masqueraded =
         retuple(masqueraded, |reply| (reply.destination, reply.destination_port) = (address("9.9.9.9"), 81));
     masqueraded.tcp = TcpState::LastAck;
-    let mut marked = flow(UDP, ("192.168.1.7", 5000), ("9.9.9.11", 53), seen | status::ASSURED, 180);
-    marked.mark = 7;
+    let marked = flow(UDP, ("192.168.1.7", 5000), ("9.9.9.11", 53), seen | status::ASSURED, 180);
     let flows = [
         web,
         half_open,
         forwarded,
         masqueraded,
         flow(UDP, ("192.168.1.7", 5000), ("9.9.9.9", 53), 0, 30),
-        marked,
+        marked.clone(),
         flow(ICMP, ("192.168.1.7", 77), ("9.9.9.9", 8), 0, 30),
         flow(200, ("192.168.1.7", 0), ("9.9.9.9", 0), seen, 600),
         flow(UDP, ("192.168.1.99", 1), ("9.9.9.9", 53), 0, 0),
     ];
     for flow in flows {
-        router.connections.flows.insert(flow).unwrap();
+        router.connections.flows.insert(flow, InterfaceId::LOOPBACK).unwrap();
     }
+    let now = Tick::default();
+    let (marked, _) = router.connections.flows.find(&marked.tuple(Direction::Original), now).unwrap();
+    router.connections.flows.set_mark(marked, 7);
     router
 }
 
@@ -156,7 +159,8 @@ fn deleting_ends_what_it_prints() {
 fn a_long_listing_pauses() {
     let mut router = router();
     for port in 1..2000 {
-        router.connections.flows.insert(flow(UDP, ("10.1.1.1", port), ("9.9.9.9", 53), 0, 30)).unwrap();
+        let flow = flow(UDP, ("10.1.1.1", port), ("9.9.9.9", 53), 0, 30);
+        router.connections.flows.insert(flow, InterfaceId::LOOPBACK).unwrap();
     }
     let mut walk = Walk { request: Request::parse(&["-L".to_string()]).unwrap(), place: 0, count: 0 };
     let mut out = String::new();
@@ -198,6 +202,6 @@ fn statistics_have_the_form_of_linux() {
     assert_eq!(
         statistics(&counters),
         "cpu=0   \tfound=0 invalid=0 insert=10 insert_failed=0 drop=1 early_drop=0 error=0 search_restart=0 \
-         clash_resolve=0 chaintoolong=0 bytes_per_flow=104 \n"
+         clash_resolve=0 chaintoolong=0 bytes_per_flow=110 \n"
     );
 }

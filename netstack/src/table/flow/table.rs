@@ -6,7 +6,7 @@
 //! fast", 2014): for keys that nobody outside knows, two tuples collide with probability 2^-32, whoever chose them.
 
 use super::{Direction, Flow, FlowId, Key, Tuple, status};
-use crate::table::tick::Tick;
+use crate::{interface::InterfaceId, table::tick::Tick};
 use alloc::vec::Vec;
 
 impl Flow {
@@ -41,6 +41,9 @@ pub struct FlowStatistics {
 /// The table.
 pub struct FlowTable {
     flows: Vec<Flow>,
+    /// What no packet of the fast path asks for, by the places of the flows.
+    marks: Vec<u32>,
+    ingresses: Vec<InterfaceId>,
     heads: Vec<u32>,
     key: [u64; 5],
     capacity: usize,
@@ -54,13 +57,16 @@ pub struct FlowTable {
 
 impl FlowTable {
     /// Bytes that each flow takes, buckets included.
-    pub const BYTES_PER_FLOW: usize = size_of::<Flow>() + BUCKETS_PER_FLOW * size_of::<u32>();
+    pub const BYTES_PER_FLOW: usize =
+        size_of::<Flow>() + size_of::<u32>() + size_of::<InterfaceId>() + BUCKETS_PER_FLOW * size_of::<u32>();
 
     /// A table for `capacity` flows, all of whose memory is taken here. `random` makes the key of the hash.
     pub fn new(capacity: usize, random: &mut dyn rand_core::Rng) -> Self {
         let capacity = capacity.clamp(1, (NIL / 2 - 1) as usize);
         Self {
             flows: Vec::with_capacity(capacity),
+            marks: Vec::with_capacity(capacity),
+            ingresses: Vec::with_capacity(capacity),
             heads: alloc::vec![NIL; capacity * BUCKETS_PER_FLOW],
             key: core::array::from_fn(|_| random.next_u64()),
             capacity,
@@ -102,6 +108,21 @@ impl FlowTable {
     #[inline]
     pub fn get_mut(&mut self, id: FlowId) -> &mut Flow {
         &mut self.flows[id.0 as usize]
+    }
+
+    /// The mark of the flow at a place, as `CONNMARK` has set it.
+    pub fn mark(&self, id: FlowId) -> u32 {
+        self.marks[id.place()]
+    }
+
+    /// Marks the flow at a place.
+    pub fn set_mark(&mut self, id: FlowId, mark: u32) {
+        self.marks[id.place()] = mark;
+    }
+
+    /// Where the first packet of the flow at a place came in; `lo`: it was made here.
+    pub fn ingress(&self, id: FlowId) -> InterfaceId {
+        self.ingresses[id.place()]
     }
 
     /// The live flow that has this tuple, and in which direction.
@@ -174,19 +195,22 @@ impl FlowTable {
         best.map(|(_, id)| id)
     }
 
-    /// Adds a flow. `None` where the table is full or a tuple is taken; the caller has looked at both before.
-    pub fn insert(&mut self, flow: Flow) -> Option<FlowId> {
+    /// Adds a flow whose first packet came in there. `None` where the table is full or a tuple is taken; the caller has looked at both before.
+    pub fn insert(&mut self, flow: Flow, ingress: InterfaceId) -> Option<FlowId> {
         let keys = [flow.key(Direction::Original), flow.key(Direction::Reply)];
         if self.is_full() || keys.iter().any(|key| self.find_any(key).is_some()) {
             return None;
         }
         let place = if self.free == NIL {
             self.flows.push(flow);
+            self.marks.push(0);
+            self.ingresses.push(ingress);
             (self.flows.len() - 1) as u32
         } else {
             let place = self.free;
             self.free = self.flows[place as usize].next[0];
             self.flows[place as usize] = flow;
+            (self.marks[place as usize], self.ingresses[place as usize]) = (0, ingress);
             place
         };
         for (direction, key) in keys.iter().enumerate() {
@@ -297,10 +321,14 @@ mod tests {
         flow
     }
 
+    fn insert(table: &mut FlowTable, flow: Flow) -> Option<FlowId> {
+        table.insert(flow, InterfaceId::LOOPBACK)
+    }
+
     #[test]
     fn both_directions_find_one_flow() {
         let mut table = FlowTable::new(16, &mut random());
-        let id = table.insert(flow(1, 10)).unwrap();
+        let id = insert(&mut table, flow(1, 10)).unwrap();
         assert_eq!(table.find(&tuple(1), Tick::default()), Some((id, Direction::Original)));
         assert_eq!(table.find(&tuple(1).inverted(), Tick::default()), Some((id, Direction::Reply)));
         assert_eq!(table.find(&tuple(2), Tick::default()), None);
@@ -309,13 +337,13 @@ mod tests {
     #[test]
     fn an_expired_flow_is_not_found_but_holds_its_place_until_removed() {
         let mut table = FlowTable::new(16, &mut random());
-        let id = table.insert(flow(1, 10)).unwrap();
+        let id = insert(&mut table, flow(1, 10)).unwrap();
         let later = Tick::default().plus_seconds(11);
         assert_eq!(table.find(&tuple(1), later), None);
-        assert!(table.insert(flow(1, 30)).is_none(), "its tuples are still linked");
+        assert!(insert(&mut table, flow(1, 30)).is_none(), "its tuples are still linked");
         assert_eq!(table.find_expired(&tuple(1), &tuple(1).inverted(), later), Some(id));
         table.remove(id);
-        assert!(table.insert(flow(1, 30)).is_some());
+        assert!(insert(&mut table, flow(1, 30)).is_some());
     }
 
     #[test]
@@ -323,7 +351,7 @@ mod tests {
         let mut table = FlowTable::new(256, &mut random());
         for protocol in 0..=u8::MAX {
             let original = Tuple { protocol, ..tuple(1) };
-            table.insert(Flow::new(original, original.inverted())).unwrap();
+            insert(&mut table, Flow::new(original, original.inverted())).unwrap();
         }
         assert_eq!(table.iter_from(0).count(), 256);
         let ids: Vec<_> = (0..table.places()).map(|place| table.at_place(place).unwrap().0).collect();
@@ -337,7 +365,7 @@ mod tests {
     fn removal_from_crowded_buckets_loses_no_other_flow() {
         let mut table = FlowTable::new(2000, &mut random());
         table.heads.truncate(8); // Long chains on purpose.
-        let ids: Vec<_> = (0..1000).map(|port| table.insert(flow(port, 10)).unwrap()).collect();
+        let ids: Vec<_> = (0..1000).map(|port| insert(&mut table, flow(port, 10)).unwrap()).collect();
         for id in ids.iter().step_by(2) {
             table.remove(*id);
         }
@@ -354,11 +382,11 @@ mod tests {
         let assured = {
             let mut flow = flow(1, 100);
             flow.status = status::SEEN_REPLY | status::ASSURED;
-            table.insert(flow).unwrap()
+            insert(&mut table, flow).unwrap()
         };
         assert_eq!(table.eviction_candidate(Tick::default()), None);
-        let half_open = table.insert(flow(2, 100)).unwrap();
-        let expired = table.insert(flow(3, 1)).unwrap();
+        let half_open = insert(&mut table, flow(2, 100)).unwrap();
+        let expired = insert(&mut table, flow(3, 1)).unwrap();
         assert!(table.is_full());
         let now = Tick::default().plus_seconds(2);
         assert_eq!(table.eviction_candidate(now), Some(expired));
