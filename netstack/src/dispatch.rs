@@ -14,7 +14,7 @@ use crate::{
         filter::{FlowState, FlowView, Trail},
         fragment,
         icmp::{self, IcmpError},
-        log, segment,
+        log, mss, segment,
         tcp::{Connection, Effect, TcpState},
         track::{refreshes, timeout, tuple_of},
         translate,
@@ -130,6 +130,9 @@ impl Router {
             Err(reason) => return self.discard(cx, packet, reason),
         };
         self.translate(packet.bytes_mut(), headers, &decision.flow);
+        if let (Some(limit), Ok(way)) = (decision.mss, decision.way) {
+            mss::lower(&mut packet, headers, limit, way.mtu());
+        }
         match decision.way {
             Ok(Way::Deliver) => {
                 let outcome = self.deliver(cx, packet);
@@ -520,16 +523,6 @@ impl Router {
             }
         }
         self.discard(cx, packet, DropReason::NeighborFailed);
-    }
-}
-
-impl Way {
-    fn egress(self) -> Option<InterfaceId> {
-        match self {
-            Self::Forward(hop, _) => Some(hop.interface),
-            Self::Broadcast(interface) => Some(interface),
-            Self::Deliver => None,
-        }
     }
 }
 

@@ -174,9 +174,9 @@ fn is_plain(frame: &[u8; PLAIN], rest: &[u8], station: u64, length: usize) -> bo
 /// Whether a TCP segment cannot change the state of an established connection.
 #[inline]
 fn moves_nothing(rest: &[u8]) -> bool {
-    use tcp_flag::{ACK, FIN, RST, SYN, URG};
+    use tcp_flag::{ACK, MOVING};
     let Some(rest) = rest.first_chunk::<TCP_REST>() else { return false };
-    rest[4] >> 4 >= 5 && rest[5] & (SYN | FIN | RST | ACK | URG) == ACK
+    rest[4] >> 4 >= 5 && rest[5] & MOVING == ACK
 }
 
 /// What a TCP segment acknowledges, if it goes on where the others of its connection ended.

@@ -31,6 +31,8 @@ pub mod tcp_flag {
     pub const ACK: u8 = 0x10;
     pub const URG: u8 = 0x20;
     pub const CWR: u8 = 0x80;
+    /// Those that have a say in the state of a connection. Of an established one, segments with ACK alone move nothing.
+    pub const MOVING: u8 = FIN | SYN | RST | ACK | URG;
 }
 
 /// Where a packet stands among the fragments of its datagram.

@@ -4,6 +4,7 @@
 //! out, and leaves behind in the flow what [`crate::fastpath`] repeats for the packets that follow.
 
 mod decision;
+mod filtering;
 #[cfg(test)]
 mod tests;
 mod translation;
@@ -11,13 +12,12 @@ mod translation;
 pub(crate) use decision::{Answer, Arrival, Decision, FlowPart, Found, Refusal, Way};
 
 use crate::{
-    config::rules::{Hook, TableName},
     headers::Headers,
     interface::InterfaceId,
     outcome::DropReason,
     router::Router,
     stage::{
-        filter::{self, Candidate, FlowState, FlowView, Ruling, Trail},
+        filter::{Candidate, FlowState, FlowView, Trail},
         icmp::IcmpError,
         ipv4,
         track::{self, Tracked},
@@ -44,6 +44,7 @@ impl Router {
             flow: FlowPart::None,
             filtered: Trail::default(),
             translated: Trail::default(),
+            mss: None,
         };
         decision.way = self.walk(arrival, &mut decision, random, trace);
         decision
@@ -61,6 +62,7 @@ impl Router {
         // From here on `seen` is the packet as the rules see it: with its new destination, and its old source.
         let mut seen = arrival.headers.clone();
         let state = self.find_flow(arrival, decision, trace);
+        self.mangle_first(arrival, decision, &seen, state, trace)?;
         self.check_redirect(arrival, decision)?;
         self.translate_destination(arrival, decision, &mut seen, random, trace);
         let way = self.route(arrival, &seen, trace)?;
@@ -73,7 +75,9 @@ impl Router {
         }
         self.check_forwarding(arrival, &seen, way, trace)?;
         self.filter(arrival, decision, &seen, state, way, trace)?;
+        self.mangle_last(arrival, decision, &seen, state, way, trace)?;
         self.translate_source(arrival, decision, &seen, way, random, trace)?;
+        decision.mss = self.mss_limit(decision, &seen, way, trace);
         Ok(way)
     }
 
@@ -263,45 +267,6 @@ impl Router {
         };
         trace.station(format_args!("forward     {}", refusal.reason.text()));
         Err(refusal)
-    }
-
-    /// filter INPUT, FORWARD or OUTPUT. What the router sends to itself passes OUTPUT and INPUT.
-    fn filter<T: Trace>(
-        &self,
-        arrival: &Arrival<'_>,
-        decision: &mut Decision,
-        seen: &Headers,
-        state: FlowState,
-        way: Way,
-        trace: &mut T,
-    ) -> Result<(), Refusal> {
-        let egress = match way {
-            Way::Forward(hop, _) => Some(hop.interface),
-            Way::Broadcast(interface) => Some(interface),
-            Way::Deliver => None,
-        };
-        let view = self.view(&decision.flow, state);
-        let hooks: &[Hook] = match (arrival.ingress, way) {
-            (Some(_), Way::Deliver) => &[Hook::Input],
-            (Some(_), _) => &[Hook::Forward],
-            (None, Way::Deliver) => &[Hook::Output, Hook::Input],
-            (None, _) => &[Hook::Output],
-        };
-        for &hook in hooks {
-            let mut candidate = self.candidate(arrival, seen, egress, view);
-            if arrival.ingress.is_none() && way == Way::Deliver {
-                let loopback = Some(InterfaceId::LOOPBACK);
-                (candidate.ingress, candidate.egress) =
-                    if hook == Hook::Input { (loopback, None) } else { (None, loopback) };
-            }
-            let (rules, trail) = (self.rules(TableName::Filter), &mut decision.filtered);
-            match filter::evaluate(rules, hook, &candidate, arrival.effects, trail, trace) {
-                Ruling::Accept | Ruling::Translate(_) => {}
-                Ruling::Drop(reason) => return Err(reason.into()),
-                Ruling::Reject(with) => return Err(decision::rejection(with)),
-            }
-        }
-        Ok(())
     }
 
     fn candidate<'a>(

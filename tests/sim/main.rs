@@ -4,6 +4,7 @@ mod arp;
 mod firewall;
 mod forwarding;
 mod icmp;
+mod mss;
 mod nat;
 mod nat_fragments;
 mod nat_icmp;

@@ -78,7 +78,7 @@ pub fn commands(config: &Config) -> String {
         writer.line(format_args!("END"));
     }
     let fresh = Tables::default();
-    if (&config.tables.filter, &config.tables.nat) != (&fresh.filter, &fresh.nat) {
+    if config.tables.iter().ne(fresh.iter()) {
         writer.line(format_args!("iptables-restore <<'END'"));
         let mut save = Save::all(false);
         while save.next_line(&config.tables, &mut writer.out) {}

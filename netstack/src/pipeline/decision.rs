@@ -47,10 +47,12 @@ pub(crate) type Found = Option<(FlowId, Direction)>;
 pub(crate) struct Decision {
     pub way: Result<Way, Refusal>,
     pub flow: FlowPart,
-    /// Rules of the filter that count it.
+    /// Rules of mangle and the filter that count it.
     pub filtered: Trail,
     /// Rules of the nat table that count it.
     pub translated: Trail,
+    /// What a SYN may offer as its maximum segment size at most, where a rule wants to know.
+    pub mss: Option<u16>,
 }
 
 /// Where a packet goes.
@@ -62,6 +64,25 @@ pub(crate) enum Way {
     Broadcast(InterfaceId),
     /// To the router's own sockets.
     Deliver,
+}
+
+impl Way {
+    /// The interface that it leaves by.
+    pub fn egress(self) -> Option<InterfaceId> {
+        match self {
+            Self::Forward(hop, _) => Some(hop.interface),
+            Self::Broadcast(interface) => Some(interface),
+            Self::Deliver => None,
+        }
+    }
+
+    /// The largest packet that can go there.
+    pub fn mtu(self) -> u16 {
+        match self {
+            Self::Forward(hop, _) => hop.mtu,
+            Self::Broadcast(_) | Self::Deliver => u16::MAX,
+        }
+    }
 }
 
 /// Why a packet ends here, and what its sender is told.

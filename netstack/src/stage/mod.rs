@@ -7,6 +7,7 @@ pub mod fragment;
 pub mod icmp;
 pub mod ipv4;
 pub mod log;
+pub mod mss;
 pub mod nat;
 pub mod segment;
 pub mod tcp;

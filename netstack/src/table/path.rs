@@ -67,7 +67,7 @@ impl Paths {
     pub fn intern(&mut self, rules: &[CounterRef]) -> Option<PathId> {
         let hash = rules.iter().fold(0x811c_9dc5_u32, |hash, rule| {
             let place = u32::from(rule.rule.map_or(u16::MAX, |rule| rule));
-            let word = (rule.table as u32) << 31 ^ u32::from(rule.chain.0) << 16 ^ place;
+            let word = (rule.table as u32) << 30 ^ u32::from(rule.chain.0) << 16 ^ place;
             (hash ^ word).wrapping_mul(0x0100_0193).rotate_left(7)
         });
         let mask = self.buckets.len() - 1;

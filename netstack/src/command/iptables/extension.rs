@@ -1,12 +1,12 @@
 //! The options of matches and targets; iptables-extensions(8).
 
 use super::values::{
-    Parsed, decimal, icmp_type, mac, nat_ports, nat_to, networks, port_list, port_range, port_wish, protocol,
-    rate, tcp_flags,
+    Parsed, bounded, decimal, icmp_type, mac, nat_ports, nat_to, networks, port_list, port_range, port_wish,
+    protocol, rate, tcp_flags,
 };
 use crate::{
     config::rules::{
-        ConntrackMatch, IcmpType, Limit, Log, Match, MultiportSide, NatTo, Negatable, RandomPorts,
+        ConntrackMatch, IcmpType, Limit, Log, Match, MssLimit, MultiportSide, NatTo, Negatable, RandomPorts,
         RejectWith, SetMatch, States, Target,
     },
     headers::tcp_flag::{ACK, FIN, RST, SYN},
@@ -112,6 +112,7 @@ static DNAT: &[OptionSpec] =
     &[option("to-destination", 1).required(), option("random", 0), option("persistent", 0)];
 
 static REDIRECT: &[OptionSpec] = &[option("to-ports", 1), option("random", 0)];
+static TCPMSS: &[OptionSpec] = &[option("set-mss", 1), option("clamp-mss-to-pmtu", 0)];
 
 /// What an extension adds to the rule.
 pub(super) enum Part {
@@ -171,6 +172,7 @@ impl Extension {
             "SNAT" => (SNAT, Target::Snat(NatTo::default())),
             "DNAT" => (DNAT, Target::Dnat(NatTo::default())),
             "REDIRECT" => (REDIRECT, Target::Redirect { ports: None, random: None }),
+            "TCPMSS" => (TCPMSS, Target::TcpMss(MssLimit::PathMtu)),
             _ => return None,
         };
         Some(Self { name: part.name(), options, part: Part::Target(part), given: 0 })
@@ -220,6 +222,7 @@ impl Extension {
         match (self.name, self.given) {
             ("multiport", 0) => Err("multiport expection an option".to_string()),
             ("set", 0) => Err("You must specify `--match-set' with proper arguments".to_string()),
+            ("TCPMSS", 0) => Err("TCPMSS target: At least one parameter is required".to_string()),
             ("conntrack", 0) => Err("conntrack: At least one option is required".to_string()),
             _ => Ok(()),
         }
@@ -350,6 +353,10 @@ fn conntrack_option(part: &mut ConntrackMatch, name: &str, not: bool, value: &st
 fn target_option(part: &mut Target, name: &str, value: &str) -> Parsed<()> {
     match part {
         Target::Reject(with) => *with = reject_with(value)?,
+        Target::TcpMss(limit) if name == "set-mss" => {
+            *limit = MssLimit::Bytes(bounded("TCPMSS", name, value, 0..=65_515)?)
+        }
+        Target::TcpMss(limit) => *limit = MssLimit::PathMtu,
         Target::Log(log) => log_option(log, name, value)?,
         Target::Masquerade { ports, random } | Target::Redirect { ports, random } => match name {
             "to-ports" => *ports = Some(nat_ports(value)?),

@@ -3,10 +3,14 @@
 use super::{LineSource, Request, Restore, Save, restore::split};
 use crate::{
     config::rules::{
-        ChainId, ConntrackMatch, Counters, IcmpType, InterfacePattern, Limit, Log, Match, MultiportSide,
-        NatTo, Negatable, Policy, PortRange, RandomPorts, RejectWith, Rule, Table, TableName, Tables, Target,
+        ChainId, ConntrackMatch, Counters, IcmpType, InterfacePattern, Limit, Log, Match, MssLimit,
+        MultiportSide, NatTo, Negatable, Policy, PortRange, RandomPorts, RejectWith, Rule, Table, TableName,
+        Tables, Target,
     },
-    headers::protocol::{ICMP, TCP, UDP},
+    headers::{
+        protocol::{ICMP, TCP, UDP},
+        tcp_flag::{RST, SYN},
+    },
     interface::InterfaceName,
 };
 use alloc::{format, string::String, vec, vec::Vec};
@@ -159,11 +163,21 @@ fn nat_target() -> impl Strategy<Value = Option<Target>> {
     ])
 }
 
+fn mangle_target() -> impl Strategy<Value = Option<Target>> {
+    option::of(prop_oneof![
+        Just(Target::Accept),
+        Just(Target::Drop),
+        Just(Target::TcpMss(MssLimit::PathMtu)),
+        (0..=65_515_u16).prop_map(|bytes| Target::TcpMss(MssLimit::Bytes(bytes))),
+    ])
+}
+
 /// A rule for the chain at `place` of `table`.
 fn rule(table: TableName, place: u16) -> impl Strategy<Value = Rule> {
     let target = match table {
         TableName::Filter => filter_target(place).boxed(),
         TableName::Nat => nat_target().boxed(),
+        TableName::Mangle => mangle_target().boxed(),
     };
     (select(vec![0, ICMP, TCP, UDP, 47, 200]), any::<[bool; 2]>()).prop_flat_map(
         move |(protocol, [not, fragment])| {
@@ -187,13 +201,18 @@ fn rule(table: TableName, place: u16) -> impl Strategy<Value = Rule> {
                         match &mut target {
                             Some(Target::Masquerade { ports, .. }) if !ported => *ports = None,
                             Some(Target::Snat(to)) if !ported => to.ports = None,
+                            Some(Target::TcpMss(_)) if protocol == TCP => {
+                                let flags = Some((SYN | RST, SYN).into());
+                                matches.push(Match::Tcp { source: None, destination: None, flags });
+                            }
+                            Some(Target::TcpMss(_)) => target = None,
                             _ => {}
                         }
                         Rule {
                             source: addresses.0,
                             destination: addresses.1,
-                            in_interface: interfaces.0.filter(|_| !output && table == TableName::Filter),
-                            out_interface: interfaces.1.filter(|_| place != 0 || table == TableName::Nat),
+                            in_interface: interfaces.0.filter(|_| !output && table != TableName::Nat),
+                            out_interface: interfaces.1.filter(|_| place != 0 || table != TableName::Filter),
                             protocol: (protocol != 0).then_some(Negatable { not, value: protocol }),
                             fragment: fragment.then_some(().into()),
                             matches,
@@ -206,11 +225,12 @@ fn rule(table: TableName, place: u16) -> impl Strategy<Value = Rule> {
     )
 }
 
-/// Tables with rules in every chain of filter, three user chains among them, and in POSTROUTING.
+/// Tables with rules in every chain of filter, three user chains among them, in nat POSTROUTING and mangle FORWARD.
 fn tables() -> impl Strategy<Value = Tables> {
     let rules = |table, place| collection::vec(rule(table, place), 0..5);
     let filter = (0..5_u16).map(|place| rules(TableName::Filter, place)).collect::<Vec<_>>();
-    (filter, rules(TableName::Nat, 3), any::<[bool; 3]>()).prop_map(|(filter, nat, policies)| {
+    let (nat, mangle) = (rules(TableName::Nat, 3), rules(TableName::Mangle, 2));
+    (filter, nat, mangle, any::<[bool; 3]>()).prop_map(|(filter, nat, mangle, policies)| {
         let mut tables = Tables::default();
         for name in ["LAN", "a-b.c", "Z"] {
             tables.filter.create_chain(name).unwrap();
@@ -223,6 +243,7 @@ fn tables() -> impl Strategy<Value = Tables> {
             builtin.policy = if drop { Policy::Drop } else { Policy::Accept };
         }
         tables.nat.chains[3].rules = nat;
+        tables.mangle.chains[2].rules = mangle;
         tables
     })
 }
@@ -264,6 +285,7 @@ proptest! {
         prop_assert_eq!(saved(&again), text);
         assert_same(&tables.filter, &again.filter);
         assert_same(&tables.nat, &again.nat);
+        assert_same(&tables.mangle, &again.mangle);
     }
 
     #[test]
@@ -291,11 +313,11 @@ proptest! {
 /// Words that commands are made of, and some that they are not.
 fn word() -> impl Strategy<Value = String> {
     let known = "-A -I -D -R -C -F -L -S -P -N -X -E -Z -t -p -s -d -i -o -j -g -m -f -c -n -v -x ! -- - INPUT OUTPUT \
-                 FORWARD LAN nat filter tcp udp icmp all 6 0 1 2 ACCEPT DROP REJECT LOG SNAT DNAT MASQUERADE RETURN \
+                 FORWARD LAN nat filter mangle tcp udp icmp all 6 0 1 2 ACCEPT DROP REJECT LOG SNAT DNAT MASQUERADE RETURN \
                  --dport --sport --syn --tcp-flags --icmp-type --to-source --to --reject-with --log-prefix --limit \
                  --limit-burst multiport --dports --ports conntrack --ctstate --ctorigsrc state --state comment \
                  --comment mac --mac-source limit 80 1:2 10.0.0.0/8 1.2.3.4,5.6.7.8 1.2.3.4-1.2.3.9:80-90 NEW \
-                 ESTABLISHED SYN ALL NONE 5/min eth0 eth+ + echo-request 3/4 tcp-reset 00:11:22:33:44:55";
+                 ESTABLISHED SYN TCPMSS --set-mss --clamp-mss-to-pmtu ALL NONE 5/min eth0 eth+ + echo-request 3/4 tcp-reset 00:11:22:33:44:55";
     let known: Vec<String> = known.split(' ').map(String::from).collect();
     prop_oneof![9 => select(known), 1 => "[ -~äß\t]{0,8}"]
 }

@@ -3,8 +3,9 @@
 use super::request::View;
 use crate::{
     config::rules::{
-        ConntrackMatch, Dashed, HostOrNet, IcmpType, InterfacePattern, Log, Mac, Match, MultiportSide, NatTo,
-        Negatable, PortRange, RandomPorts, Rule, States, Table, Target, TcpFlags, names,
+        ConntrackMatch, Dashed, HostOrNet, IcmpType, InterfacePattern, Log, Mac, Match, MssLimit,
+        MultiportSide, NatTo, Negatable, PortRange, RandomPorts, Rule, States, Table, Target, TcpFlags,
+        names,
     },
     headers::protocol::{TCP, UDP},
 };
@@ -158,6 +159,8 @@ impl Row<'_> {
             Some(Target::Masquerade { ports, random }) => translation(f, " masq ports: ", *ports, *random),
             Some(Target::Redirect { ports, random }) => translation(f, " redir ports ", *ports, *random),
             Some(Target::Snat(to) | Target::Dnat(to)) => nat(f, to),
+            Some(Target::TcpMss(MssLimit::Bytes(mss))) => write!(f, " TCPMSS set {mss}"),
+            Some(Target::TcpMss(MssLimit::PathMtu)) => f.write_str(" TCPMSS clamp to PMTU"),
             _ => Ok(()),
         }
     }

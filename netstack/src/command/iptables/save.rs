@@ -28,7 +28,7 @@ enum Step {
 }
 
 impl Save {
-    /// Both tables, with the counters of rules where these are wanted.
+    /// All tables, with the counters of rules where these are wanted.
     pub fn all(counters: bool) -> Self {
         Self { counters, tables: TableName::ALL.into(), chains: Vec::new(), step: Step::Generated }
     }
@@ -110,6 +110,15 @@ impl Save {
 
 impl LineSource for Save {
     fn next_line(&mut self, tables: &Tables, out: &mut String) -> bool {
+        // Where nobody has touched it, there is no such table yet on Linux.
+        while self.step == Step::Generated
+            && self.tables.len() > 1
+            && self.tables.front().is_some_and(|&name| {
+                name == TableName::Mangle && *tables.get(name) == Tables::default().take(name)
+            })
+        {
+            self.tables.pop_front();
+        }
         let Some(&name) = self.tables.front() else { return false };
         // Writing to a string cannot fail.
         let _ = self.write_line(tables, name, out);

@@ -89,6 +89,11 @@ fn nat_rules_print_as_on_linux() {
 }
 
 #[test]
+fn mangle_prints_as_on_linux() {
+    replay(include_str!("transcripts/mangle.txt"));
+}
+
+#[test]
 fn counters_print_as_on_linux() {
     replay(include_str!("transcripts/counters.txt"));
 }
@@ -152,6 +157,20 @@ fn targets_and_matches_keep_to_their_tables_and_hooks() {
             "iptables -t nat -A PREROUTING -j REDIRECT --to-ports 80",
             "Need TCP, UDP or ICMP with port specification",
         ),
+        ("iptables -A FORWARD -p udp -j TCPMSS --set-mss 1400", "TCPMSS target: only valid for protocol 6"),
+        (
+            "iptables -A FORWARD -p tcp -j TCPMSS --set-mss 1400",
+            "TCPMSS target: only works on TCP SYN packets",
+        ),
+        (
+            "iptables -A FORWARD -p tcp ! --syn -j TCPMSS --set-mss 1400",
+            "TCPMSS target: only works on TCP SYN packets",
+        ),
+        (
+            "iptables -t mangle -A PREROUTING -p tcp --syn -j TCPMSS --clamp-mss-to-pmtu",
+            "TCPMSS target: used from hooks PREROUTING, but only usable from FORWARD/OUTPUT/POSTROUTING",
+        ),
+        ("iptables -t mangle -A INPUT -j REJECT", "REJECT target: only valid in filter table, not mangle"),
         ("iptables -P INPUT REJECT", "Bad policy name `REJECT'."),
     ] {
         assert_eq!(refused(line, &mut tables), format!("iptables: {reason}"), "{line}");
@@ -217,11 +236,11 @@ fn what_rutter_does_not_know_is_refused_by_name() {
     let mut tables = Tables::default();
     for (line, reason) in [
         ("iptables -A INPUT -m geoip --src-cc AQ", "Couldn't load match `geoip':No such file or directory"),
-        ("iptables -A INPUT -j TCPMSS --clamp-mss-to-pmtu", "unknown option \"--clamp-mss-to-pmtu\""),
-        ("iptables -A INPUT -j TCPMSS", "Chain 'TCPMSS' does not exist"),
+        ("iptables -A INPUT -j CLASSIFY --set-class 1:2", "unknown option \"--set-class\""),
+        ("iptables -A INPUT -j CLASSIFY", "Chain 'CLASSIFY' does not exist"),
         ("iptables -A INPUT -p tcp --tcp-option 2", "unknown option \"--tcp-option\""),
         ("iptables -A INPUT -m conntrack --ctstatus ASSURED", "unknown option \"--ctstatus\""),
-        ("iptables -t mangle -L", "table 'mangle' does not exist"),
+        ("iptables -t raw -L", "table 'raw' does not exist"),
         ("iptables -A INPUT -s ! 1.2.3.4", "host/network `!' not found"),
         ("iptables -A INPUT -s localhost", "host/network `localhost' not found"),
         ("iptables -A INPUT -i a/b", "weird character in interface `a/b'"),
@@ -273,7 +292,11 @@ fn restore(options: &str, text: &str, tables: &mut Tables) -> Result<(), String>
 #[test]
 fn what_is_saved_is_restored() {
     let mut first = Tables::default();
-    for transcript in [include_str!("transcripts/filter.txt"), include_str!("transcripts/nat.txt")] {
+    for transcript in [
+        include_str!("transcripts/filter.txt"),
+        include_str!("transcripts/nat.txt"),
+        include_str!("transcripts/mangle.txt"),
+    ] {
         for session in transcript.split("\n$ ").skip(1) {
             let _ = run(session.lines().next().unwrap(), &mut first);
         }
@@ -300,7 +323,7 @@ fn restore_takes_all_or_nothing() {
             "line 5 failed: No chain/target/match by that name.",
         ),
         ("*filter\n:INPUT ACCEPT [0:0]\n", "COMMIT expected at line 3"),
-        ("*mangle\nCOMMIT\n", "line 1 failed: table name 'mangle' invalid"),
+        ("*raw\nCOMMIT\n", "line 1 failed: table name 'raw' invalid"),
         ("COMMIT\n", "line 1 failed: a line like `*filter' expected, not `COMMIT'"),
         ("*filter\ngarbage\nCOMMIT\n", "line 2 failed: Bad argument `garbage'"),
         ("*filter\n:INPUT FOO [0:0]\nCOMMIT\n", "line 2 failed: Bad policy name `FOO'."),

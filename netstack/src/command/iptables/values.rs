@@ -11,7 +11,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::str::FromStr;
+use core::{ops::RangeInclusive, str::FromStr};
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 
 /// What a parser of this command gives: the value, or the reason in words.
@@ -22,6 +22,26 @@ pub(in crate::command) fn decimal<T: FromStr>(text: &str) -> Option<T> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let plain = digits && (text.len() == 1 || !text.starts_with('0'));
     plain.then(|| text.parse().ok()).flatten()
+}
+
+/// A number as C reads it: `20`, `0x14` or `024`.
+pub(super) fn number<T: TryFrom<u64>>(text: &str) -> Option<T> {
+    let (digits, radix) = match (text.strip_prefix("0x").or(text.strip_prefix("0X")), text.strip_prefix('0'))
+    {
+        (Some(digits), _) => (digits, 16),
+        (None, Some(digits)) if !digits.is_empty() => (digits, 8),
+        _ => (text, 10),
+    };
+    let digits = Some(digits).filter(|digits| !digits.starts_with(['+', '-']));
+    u64::from_str_radix(digits?, radix).ok()?.try_into().ok()
+}
+
+/// Such a number within bounds, for an option of a match or target.
+pub(super) fn bounded(extension: &str, option: &str, text: &str, bounds: RangeInclusive<u16>) -> Parsed<u16> {
+    number(text).filter(|value| bounds.contains(value)).ok_or_else(|| {
+        let (least, most) = (bounds.start(), bounds.end());
+        format!("{extension}: bad value for option \"--{option}\", or out of range ({least}-{most}).")
+    })
 }
 
 /// `-s`, `-d`: addresses with or without a mask, separated by commas. Never empty.

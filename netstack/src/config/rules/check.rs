@@ -1,9 +1,12 @@
 //! What makes a rule impossible: its table, its chain, its protocol, a loop (iptables(8), x_tables of Linux).
 
-use super::{ChainId, Hook, Match, RejectWith, Rule, Table, TableName, Target};
+use super::{ChainId, Hook, Match, MssLimit, RejectWith, Rule, Table, TableName, Target};
 use crate::{
     config::ConfigError,
-    headers::protocol::{ICMP, TCP, UDP},
+    headers::{
+        protocol::{ICMP, TCP, UDP},
+        tcp_flag::SYN,
+    },
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
@@ -149,6 +152,7 @@ impl Rule {
             Target::Drop if table == TableName::Nat => {
                 return Err(ConfigError::new(DROP_IN_NAT));
             }
+            Target::TcpMss(_) => return self.check_mss(),
             Target::Reject(_) => (TableName::Filter, false),
             Target::Masquerade { ports, .. } | Target::Redirect { ports, .. } => {
                 (TableName::Nat, ports.is_some())
@@ -168,6 +172,18 @@ impl Rule {
         Ok(())
     }
 
+    /// Only a SYN says what its sender's maximum segment size is (RFC 9293 3.7.1).
+    fn check_mss(&self) -> Result<(), ConfigError> {
+        let wants_syn = |wanted: &Match| matches!(wanted, Match::Tcp { flags: Some(flags), .. } if !flags.not && flags.value.1 & SYN != 0);
+        if self.only_protocol() != Some(TCP) {
+            return Err(ConfigError(format!("TCPMSS target: only valid for protocol {TCP}")));
+        }
+        if !self.matches.iter().any(wants_syn) {
+            return Err(ConfigError::new("TCPMSS target: only works on TCP SYN packets"));
+        }
+        Ok(())
+    }
+
     /// The parts of the rule that work at certain hooks only.
     fn bound_to_hooks(&self) -> impl Iterator<Item = (&'static str, &'static str, Hooks)> {
         use Hook::*;
@@ -176,6 +192,7 @@ impl Rule {
                 Target::Masquerade { .. } => &[Postrouting],
                 Target::Snat(_) => &[Input, Postrouting],
                 Target::Dnat(_) | Target::Redirect { .. } => &[Prerouting, Output],
+                Target::TcpMss(MssLimit::PathMtu) => &[Forward, Output, Postrouting],
                 _ => return None,
             };
             Some((target.name(), "target", Hooks::of(hooks)))

@@ -12,8 +12,8 @@ const NO_CHAIN: &str = "No chain/target/match by that name.";
 const NO_RULE: &str = "Bad rule (does a matching rule exist in that chain?).";
 
 /// The names of targets, which no chain may have.
-const TARGET_NAMES: [&str; 9] =
-    ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG", "MASQUERADE", "SNAT", "DNAT", "REDIRECT"];
+const TARGET_NAMES: [&str; 10] =
+    ["ACCEPT", "DROP", "RETURN", "REJECT", "LOG", "MASQUERADE", "SNAT", "DNAT", "REDIRECT", "TCPMSS"];
 
 impl Table {
     /// The longest name of a chain, in bytes.

@@ -10,7 +10,7 @@ mod uses;
 
 pub(crate) use edit::check_chain_name;
 pub use matches::{ConntrackMatch, IcmpType, Limit, Match, MultiportSide, SetMatch, state_bit};
-pub use target::{Log, NatTo, RandomPorts, RejectWith, Target};
+pub use target::{Log, MssLimit, NatTo, RandomPorts, RejectWith, Target};
 pub use text::RuleText;
 pub(crate) use text::{Dashed, HostOrNet, Mac, States, TcpFlags};
 
@@ -27,6 +27,8 @@ pub struct Tables {
     pub filter: Table,
     /// `-t nat`.
     pub nat: Table,
+    /// `-t mangle`.
+    pub mangle: Table,
     /// The sets of `ipset`.
     pub sets: Sets,
 }
@@ -38,6 +40,8 @@ pub enum TableName {
     Filter,
     /// `nat`.
     Nat,
+    /// `mangle`.
+    Mangle,
 }
 
 /// A station on a packet's way where rules are asked.
@@ -217,6 +221,7 @@ impl Default for Tables {
         Self {
             filter: Table::new(TableName::Filter, &[Input, Forward, Output]),
             nat: Table::new(TableName::Nat, &[Prerouting, Input, Output, Postrouting]),
+            mangle: Table::new(TableName::Mangle, &[Prerouting, Input, Forward, Output, Postrouting]),
             sets: Sets::default(),
         }
     }
@@ -228,7 +233,13 @@ impl Tables {
         match name {
             TableName::Filter => &self.filter,
             TableName::Nat => &self.nat,
+            TableName::Mangle => &self.mangle,
         }
+    }
+
+    /// All tables.
+    pub fn iter(&self) -> impl Iterator<Item = &Table> {
+        TableName::ALL.into_iter().map(|name| self.get(name))
     }
 
     /// The table of that name alone.
@@ -236,6 +247,7 @@ impl Tables {
         match name {
             TableName::Filter => self.filter,
             TableName::Nat => self.nat,
+            TableName::Mangle => self.mangle,
         }
     }
 
@@ -244,6 +256,7 @@ impl Tables {
         match name {
             TableName::Filter => &mut self.filter,
             TableName::Nat => &mut self.nat,
+            TableName::Mangle => &mut self.mangle,
         }
     }
 }
@@ -264,6 +277,14 @@ impl Table {
         let place =
             self.chains.iter().position(|chain| chain.builtin.as_ref().is_some_and(|it| it.hook == hook))?;
         Some(ChainId(place as u16))
+    }
+
+    /// Whether asking the built-in chain at `hook` would let everything pass, without a rule that counts it.
+    pub fn is_idle(&self, hook: Hook) -> bool {
+        self.builtin(hook).is_none_or(|id| {
+            let chain = self.chain(id);
+            chain.rules.is_empty() && chain.builtin.as_ref().is_none_or(|it| it.policy == Policy::Accept)
+        })
     }
 
     /// The chain of that name.
@@ -292,14 +313,15 @@ impl Table {
 }
 
 impl TableName {
-    /// Both, in the order in which they are listed.
-    pub const ALL: [Self; 2] = [Self::Filter, Self::Nat];
+    /// All, in the order in which they are listed.
+    pub const ALL: [Self; 3] = [Self::Mangle, Self::Filter, Self::Nat];
 
     /// The word after `-t`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Filter => "filter",
             Self::Nat => "nat",
+            Self::Mangle => "mangle",
         }
     }
 }

@@ -32,6 +32,8 @@ pub enum Target {
     Snat(NatTo),
     /// `DNAT --to-destination`
     Dnat(NatTo),
+    /// `TCPMSS`
+    TcpMss(MssLimit),
     /// `REDIRECT --to-ports`
     Redirect {
         /// `--to-ports`
@@ -39,6 +41,15 @@ pub enum Target {
         /// `--random`
         random: Option<RandomPorts>,
     },
+}
+
+/// What `TCPMSS` lowers the maximum segment size of a SYN to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MssLimit {
+    /// `--set-mss`, in bytes
+    Bytes(u16),
+    /// `--clamp-mss-to-pmtu`: what fits the MTUs of the way there and of the way back
+    PathMtu,
 }
 
 /// How ports are randomised; the second is the stronger.

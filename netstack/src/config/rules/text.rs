@@ -1,7 +1,7 @@
 //! A rule as `iptables -S` prints it: text that, parsed again, gives the same rule.
 
 use super::{
-    ConntrackMatch, IcmpType, InterfacePattern, Limit, Log, Match, MultiportSide, NatTo, Negatable,
+    ConntrackMatch, IcmpType, InterfacePattern, Limit, Log, Match, MssLimit, MultiportSide, NatTo, Negatable,
     PortRange, RandomPorts, RejectWith, Rule, SetMatch, Table, Target, names, state_bit,
 };
 use core::fmt::{self, Display, Formatter};
@@ -313,6 +313,7 @@ impl Target {
             Self::Snat(_) => "SNAT",
             Self::Dnat(_) => "DNAT",
             Self::Redirect { .. } => "REDIRECT",
+            Self::TcpMss(_) => "TCPMSS",
         }
     }
 }
@@ -326,6 +327,8 @@ impl Display for TargetOptions<'_> {
             Target::Accept | Target::Drop | Target::Return | Target::Jump(_) | Target::Goto(_) => Ok(()),
             Target::Reject(with) => write!(f, " --reject-with {with}"),
             Target::Log(log) => write!(f, "{log}"),
+            Target::TcpMss(MssLimit::Bytes(mss)) => write!(f, " --set-mss {mss}"),
+            Target::TcpMss(MssLimit::PathMtu) => f.write_str(" --clamp-mss-to-pmtu"),
             Target::Masquerade { ports, random } | Target::Redirect { ports, random } => {
                 if let Some(ports) = ports {
                     write!(f, " --to-ports {}", Dashed(*ports))?;

@@ -15,15 +15,15 @@ impl Tables {
 
     /// How many rules ask the set of that name.
     pub fn set_references(&self, name: &str) -> usize {
-        let matches = rules(&self.filter).chain(rules(&self.nat)).flat_map(|rule| &rule.matches);
+        let matches = self.iter().flat_map(rules).flat_map(|rule| &rule.matches);
         matches.filter(|it| matches!(it, Match::Set(wish) if wish.value.name == name)).count()
     }
 
     /// Whether any rule translates or looks at the state of flows. Where none does, a packet may also pass without
     /// a flow.
     pub fn look_at_flows(&self) -> bool {
-        rules(&self.nat).next().is_some()
-            || rules(&self.filter).any(|rule| rule.matches.iter().any(|it| matches!(it, Match::Conntrack(_))))
+        let mut matches = self.iter().flat_map(rules).flat_map(|rule| &rule.matches);
+        rules(&self.nat).next().is_some() || matches.any(|it| matches!(it, Match::Conntrack(_)))
     }
 }
 

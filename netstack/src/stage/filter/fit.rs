@@ -11,7 +11,7 @@ use crate::{
             ConntrackMatch, IcmpType, Match, MultiportSide, Negatable, PortRange, Rule, SetMatch, state_bit,
         },
     },
-    headers::{Fragment, Headers, Transport},
+    headers::{Fragment, Headers, Transport, tcp_flag},
     interface::InterfaceId,
 };
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
@@ -93,9 +93,10 @@ impl<'a> Subject<'a> {
     /// The part of a match that is the same for every packet of a flow in one state.
     fn constant(&self, wanted: &Match) -> Result<(), &'static str> {
         match wanted {
-            Match::Tcp { source, destination, .. } => {
+            Match::Tcp { source, destination, flags } => {
                 let Transport::Tcp { .. } = self.candidate.headers.transport else { return Err("-m tcp") };
-                self.port_pair(source, destination)
+                self.port_pair(source, destination)?;
+                if self.varies(wanted) { Ok(()) } else { self.tcp_flags(flags) }
             }
             Match::Udp { source, destination } => {
                 let Transport::Udp { .. } = self.candidate.headers.transport else { return Err("-m udp") };
@@ -121,7 +122,12 @@ impl<'a> Subject<'a> {
     /// Whether a match has a part that [`Subject::constant`] leaves open.
     fn varies(&self, wanted: &Match) -> bool {
         match wanted {
-            Match::Tcp { flags, .. } => flags.is_some(),
+            // Of those that go the fast path, all have the same flags but for a few; what goes the slow one is judged
+            // anew each time.
+            Match::Tcp { flags: Some(flags), .. } => {
+                let seen = self.candidate.headers.tcp_flags().unwrap_or(0);
+                seen & tcp_flag::MOVING != tcp_flag::ACK || flags.value.0 & !tcp_flag::MOVING != 0
+            }
             // The type of a query belongs to its flow; its code may be anything.
             Match::Icmp(kind) => {
                 let query = matches!(self.candidate.headers.transport, Transport::IcmpQuery { .. });
@@ -138,10 +144,7 @@ impl<'a> Subject<'a> {
     /// The part of a match that differs from packet to packet, or has an effect.
     fn varying(&self, wanted: &Match, effects: bool) -> Result<(), &'static str> {
         match wanted {
-            Match::Tcp { flags, .. } => {
-                let seen = self.candidate.headers.tcp_flags().unwrap_or(0);
-                check(flags, "--tcp-flags", |(mask, set)| seen & mask == *set)
-            }
+            Match::Tcp { flags, .. } => self.tcp_flags(flags),
             Match::Icmp(kind) => self.icmp(kind),
             Match::Mac(mac) => {
                 let Some(source) = self.candidate.frame.get(6..12) else { return Err("--mac-source") };
@@ -151,6 +154,11 @@ impl<'a> Subject<'a> {
             Match::Limit(limit) => require(limit.admit(self.candidate.now, effects), "--limit"),
             _ => Ok(()),
         }
+    }
+
+    fn tcp_flags(&self, wish: &Option<Negatable<(u8, u8)>>) -> Result<(), &'static str> {
+        let seen = self.candidate.headers.tcp_flags().unwrap_or(0);
+        check(wish, "--tcp-flags", |(mask, set)| seen & mask == *set)
     }
 
     fn set(&self, wish: &Negatable<SetMatch>) -> Result<(), &'static str> {

@@ -36,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Indexes {
     filter: TableIndex,
     nat: TableIndex,
+    mangle: TableIndex,
     /// The first and the last change that the indexes do not know.
     changed: Option<(Instant, Instant)>,
 }
@@ -43,8 +44,8 @@ pub struct Indexes {
 impl Indexes {
     /// Forgets everything, for the rules have changed.
     pub fn forget(&mut self, now: Instant) {
-        (self.filter, self.nat) = (TableIndex::default(), TableIndex::default());
-        self.changed = Some((self.changed.map_or(now, |(first, _)| first), now));
+        let changed = Some((self.changed.map_or(now, |(first, _)| first), now));
+        *self = Self { changed, ..Self::default() };
     }
 
     /// When [`Indexes::poll`] has something to do.
@@ -55,8 +56,8 @@ impl Indexes {
     /// Indexes the rules, once they have come to rest.
     pub fn poll(&mut self, tables: &Tables, now: Instant) {
         if self.poll_at().is_some_and(|due| due <= now) {
-            (self.filter, self.nat) = (TableIndex::new(&tables.filter), TableIndex::new(&tables.nat));
-            self.changed = None;
+            let [filter, nat, mangle] = [&tables.filter, &tables.nat, &tables.mangle].map(TableIndex::new);
+            *self = Self { filter, nat, mangle, changed: None };
         }
     }
 
@@ -65,6 +66,7 @@ impl Indexes {
         match table {
             TableName::Filter => &self.filter,
             TableName::Nat => &self.nat,
+            TableName::Mangle => &self.mangle,
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     config::{
         interface::Interface,
         ipset::Sets,
-        rules::{ChainId, Counters, Hook, Policy, RejectWith, Rule, Table, TableName, Target},
+        rules::{ChainId, Counters, Hook, MssLimit, Policy, RejectWith, Rule, Table, TableName, Target},
     },
     headers::{Fragment, Headers},
     interface::InterfaceId,
@@ -120,9 +120,36 @@ pub struct Trail {
     pub counted: heapless::Vec<CounterRef, { Trail::CAPACITY }>,
     /// LOG rules that matched; what is beyond the capacity is not logged.
     pub logged: heapless::Vec<CounterRef, 4>,
+    /// What TCPMSS rules lower the maximum segment size to.
+    pub mss: MssLimits,
     /// Whether the same packet of the same flow in the same state might be judged otherwise: a rule on its way
     /// looked at something that changes from packet to packet, or has a side effect of its own.
     pub unstable: bool,
+}
+
+/// What all TCPMSS rules that a SYN met want its maximum segment size lowered to.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct MssLimits {
+    /// The least that one of them names, in bytes.
+    pub bytes: Option<u16>,
+    /// Whether one of them wants what fits the way.
+    pub path: bool,
+}
+
+impl MssLimits {
+    fn add(&mut self, limit: MssLimit) {
+        match limit {
+            MssLimit::Bytes(bytes) => self.bytes = Some(self.bytes.map_or(bytes, |least| least.min(bytes))),
+            MssLimit::PathMtu => self.path = true,
+        }
+    }
+
+    /// The limits of two tables together.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        other.bytes.into_iter().for_each(|bytes| self.add(MssLimit::Bytes(bytes)));
+        Self { path: self.path || other.path, ..self }
+    }
 }
 
 impl Trail {
@@ -244,6 +271,7 @@ pub fn evaluate<'r, T: Trace>(
                 trail.unstable = true;
                 let _ = trail.logged.push(here);
             }
+            Some(Target::TcpMss(limit)) => trail.mss.add(*limit),
             // A return is a walk to the chain's end.
             Some(Target::Return) => at.next = end,
             Some(target @ (Target::Jump(next) | Target::Goto(next))) => {

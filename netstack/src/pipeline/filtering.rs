@@ -1,0 +1,131 @@
+//! The stations where the tables mangle and filter are asked, which may drop a packet and say what it is to be changed to.
+
+use super::{Arrival, Decision, Refusal, Way, decision};
+use crate::{
+    config::rules::{Hook, TableName},
+    headers::Headers,
+    interface::InterfaceId,
+    router::Router,
+    stage::{
+        filter::{self, Candidate, FlowState, Ruling},
+        mss,
+    },
+    table::fib::Destination,
+    trace::Trace,
+};
+
+impl Router {
+    /// mangle PREROUTING, or OUTPUT for what the router itself sends.
+    pub(super) fn mangle_first<T: Trace>(
+        &self,
+        arrival: &Arrival<'_>,
+        decision: &mut Decision,
+        seen: &Headers,
+        state: FlowState,
+        trace: &mut T,
+    ) -> Result<(), Refusal> {
+        let hook = if arrival.ingress.is_some() { Hook::Prerouting } else { Hook::Output };
+        if self.config.tables.mangle.is_idle(hook) {
+            return Ok(());
+        }
+        let egress = match (hook, self.fib.lookup(seen.destination)) {
+            (Hook::Output, Destination::Unicast(hop)) => Some(hop.interface),
+            (Hook::Output, Destination::Broadcast { interface }) => interface,
+            (Hook::Output, Destination::Local { .. }) => Some(InterfaceId::LOOPBACK),
+            _ => None,
+        };
+        let candidate = self.candidate(arrival, seen, egress, self.view(&decision.flow, state));
+        self.judge(TableName::Mangle, hook, &candidate, arrival, decision, trace)
+    }
+
+    /// mangle POSTROUTING.
+    pub(super) fn mangle_last<T: Trace>(
+        &self,
+        arrival: &Arrival<'_>,
+        decision: &mut Decision,
+        seen: &Headers,
+        state: FlowState,
+        way: Way,
+        trace: &mut T,
+    ) -> Result<(), Refusal> {
+        let hook = Hook::Postrouting;
+        if way == Way::Deliver || self.config.tables.mangle.is_idle(hook) {
+            return Ok(());
+        }
+        let view = self.view(&decision.flow, state);
+        let candidate = Candidate { ingress: None, ..self.candidate(arrival, seen, way.egress(), view) };
+        self.judge(TableName::Mangle, hook, &candidate, arrival, decision, trace)
+    }
+
+    /// mangle INPUT or FORWARD, then filter INPUT, FORWARD or OUTPUT. What the router sends to itself passes OUTPUT and INPUT.
+    pub(super) fn filter<T: Trace>(
+        &self,
+        arrival: &Arrival<'_>,
+        decision: &mut Decision,
+        seen: &Headers,
+        state: FlowState,
+        way: Way,
+        trace: &mut T,
+    ) -> Result<(), Refusal> {
+        let view = self.view(&decision.flow, state);
+        let hooks: &[Hook] = match (arrival.ingress, way) {
+            (Some(_), Way::Deliver) => &[Hook::Input],
+            (Some(_), _) => &[Hook::Forward],
+            (None, Way::Deliver) => &[Hook::Output, Hook::Input],
+            (None, _) => &[Hook::Output],
+        };
+        for &hook in hooks {
+            let mut candidate = self.candidate(arrival, seen, way.egress(), view);
+            if arrival.ingress.is_none() && way == Way::Deliver {
+                let loopback = Some(InterfaceId::LOOPBACK);
+                (candidate.ingress, candidate.egress) =
+                    if hook == Hook::Input { (loopback, None) } else { (None, loopback) };
+            }
+            if hook != Hook::Output && !self.config.tables.mangle.is_idle(hook) {
+                self.judge(TableName::Mangle, hook, &candidate, arrival, decision, trace)?;
+            }
+            self.judge(TableName::Filter, hook, &candidate, arrival, decision, trace)?;
+        }
+        Ok(())
+    }
+
+    /// Asks the rules of a table that translates nothing.
+    fn judge<T: Trace>(
+        &self,
+        table: TableName,
+        hook: Hook,
+        candidate: &Candidate<'_>,
+        arrival: &Arrival<'_>,
+        decision: &mut Decision,
+        trace: &mut T,
+    ) -> Result<(), Refusal> {
+        let (rules, trail) = (self.rules(table), &mut decision.filtered);
+        match filter::evaluate(rules, hook, candidate, arrival.effects, trail, trace) {
+            Ruling::Accept | Ruling::Translate(_) => Ok(()),
+            Ruling::Drop(reason) => Err(reason.into()),
+            Ruling::Reject(with) => Err(decision::rejection(with)),
+        }
+    }
+
+    /// What TCPMSS rules leave of the maximum segment size. What fits the way is what fits both ways: the sender will
+    /// get segments of that size, and send such ones, too (Linux: net/netfilter/xt_TCPMSS.c).
+    pub(super) fn mss_limit<T: Trace>(
+        &self,
+        decision: &Decision,
+        seen: &Headers,
+        way: Way,
+        trace: &mut T,
+    ) -> Option<u16> {
+        let limits = decision.filtered.mss.and(decision.translated.mss);
+        let path = limits.path.then(|| {
+            let back = match self.fib.lookup(seen.source) {
+                Destination::Unicast(hop) => hop.mtu,
+                _ => u16::MAX,
+            };
+            mss::of_mtu(way.mtu().min(back))
+        });
+        let limit = limits.bytes.into_iter().chain(path).min()?;
+        trace.station(format_args!("mss         at most {limit}"));
+        Some(limit)
+    }
+}
