@@ -243,7 +243,7 @@ impl Windows {
     }
 
     /// Whether a segment of this end goes on where the others ended, and so stands inside; `window` is the high byte of that
-    /// field. All that it changes then is [`Windows::expected`].
+    /// field. All that it changes then is the number that the other end waits for.
     #[inline]
     pub fn goes_on(&self, from: Direction, sequence: u32, acknowledgment: u32, window: u8) -> bool {
         let (own, other) = (from as usize, from.opposite() as usize);
