@@ -274,9 +274,17 @@ impl Table {
 
     /// The built-in chain that is asked at `hook`.
     pub fn builtin(&self, hook: Hook) -> Option<ChainId> {
-        let place =
-            self.chains.iter().position(|chain| chain.builtin.as_ref().is_some_and(|it| it.hook == hook))?;
-        Some(ChainId(place as u16))
+        let place = match (self.name, hook) {
+            (TableName::Mangle, hook) => hook as u16,
+            (TableName::Filter, Hook::Input) | (TableName::Nat, Hook::Prerouting) => 0,
+            (TableName::Filter, Hook::Forward) | (TableName::Nat, Hook::Input) => 1,
+            (TableName::Filter | TableName::Nat, Hook::Output) => 2,
+            (TableName::Nat, Hook::Postrouting) => 3,
+            (TableName::Filter, Hook::Prerouting | Hook::Postrouting) | (TableName::Nat, Hook::Forward) => {
+                return None;
+            }
+        };
+        Some(ChainId(place))
     }
 
     /// Whether asking the built-in chain at `hook` would let everything pass, without a rule that counts it.
