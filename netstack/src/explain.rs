@@ -3,7 +3,8 @@
 use crate::{
     headers::{ETHERNET_HEADER, Headers, Transport, protocol, tcp_flag},
     interface::{InterfaceId, mac_text},
-    pipeline::{Answer, Arrival, Decision, Way},
+    outcome::DropReason,
+    pipeline::{Answer, Arrival, Decision, FlowPart, Way},
     router::Router,
     stage::translate,
     table::{fib::NextHop, mapping::Endpoint},
@@ -137,7 +138,7 @@ impl Router {
             Summary(&headers)
         ));
         if let Some(id) = probe.ingress.filter(|id| !self.config.interface(*id).up) {
-            let reason = crate::outcome::DropReason::InterfaceDown;
+            let reason = DropReason::InterfaceDown;
             trace.station(format_args!("verdict     DROP {reason}: {} is down", self.config.name(id)));
             return trace.lines;
         }
@@ -197,6 +198,14 @@ impl Router {
                 return;
             }
         };
+        if let FlowPart::New(draft) = &decision.flow
+            && draft.replaces.is_none()
+            && self.connections.exceeds_source_limit(draft)
+        {
+            let reason = DropReason::SourceLimit;
+            trace.station(format_args!("verdict     DROP {reason}: {}", reason.text()));
+            return;
+        }
         self.translate(frame, headers, &decision.flow);
         match way {
             Way::Deliver => trace.station(format_args!("verdict     DELIVER to this router")),

@@ -77,6 +77,7 @@ drop_reasons! {
     FirewallRule "firewall-rule" "A rule said DROP.",
     FirewallReject "firewall-reject" "A rule said REJECT; the sender was told.",
     FirewallPolicy "firewall-policy" "No rule matched, and the policy of the chain is DROP.",
+    SourceLimit "source-limit" "A new flow, and its source has as many as it may have (nf_conntrack_max_per_source).",
     FlowTableFull "flow-table-full" "A new flow, and the table holds nothing that may be evicted (nf_conntrack_max).",
     FlowClash "flow-clash" "A new flow whose translated form another flow has already.",
     PortsExhausted "ports-exhausted" "No port is left for the translation.",

@@ -283,6 +283,7 @@ impl Router {
         }
         if stale.sysctl {
             self.connections.flows.set_limit(self.config.sysctl.conntrack.max as usize);
+            self.connections.limit_sources(self.config.sysctl.conntrack.max_per_source);
         }
         if stale != Change::NONE {
             self.shortcuts.clear();

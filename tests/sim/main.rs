@@ -12,6 +12,7 @@ mod nat_identity;
 mod nat_ports;
 mod network;
 mod offload;
+mod source_limit;
 mod tracking;
 mod windows;
 

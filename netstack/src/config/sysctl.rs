@@ -36,6 +36,8 @@ pub struct Sysctl {
 pub struct ConntrackSysctl {
     /// Largest number of flows; 0: what the memory allows.
     pub max: u32,
+    /// Largest number of flows of one source; 0: no limit.
+    pub max_per_source: u32,
     pub generic_timeout: u32,
     pub icmp_timeout: u32,
     pub udp_timeout: u32,
@@ -78,6 +80,7 @@ impl Default for ConntrackSysctl {
     fn default() -> Self {
         Self {
             max: 0,
+            max_per_source: 0,
             generic_timeout: 600,
             icmp_timeout: 60,
             udp_timeout: 120,
@@ -136,6 +139,7 @@ static NUMBERS: &[Number] = &[
     number!("net/netfilter/nf_conntrack_generic_timeout", conntrack.generic_timeout, TIMEOUT_MAX),
     number!("net/netfilter/nf_conntrack_icmp_timeout", conntrack.icmp_timeout, TIMEOUT_MAX),
     number!("net/netfilter/nf_conntrack_max", conntrack.max, INT_MAX),
+    number!("net/netfilter/nf_conntrack_max_per_source", conntrack.max_per_source, INT_MAX),
     number!("net/netfilter/nf_conntrack_tcp_be_liberal", conntrack.tcp_be_liberal, flag),
     number!("net/netfilter/nf_conntrack_tcp_ignore_invalid_rst", conntrack.tcp_ignore_invalid_rst, flag),
     number!("net/netfilter/nf_conntrack_tcp_loose", conntrack.tcp_loose, flag),

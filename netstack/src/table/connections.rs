@@ -3,9 +3,11 @@
 use super::{
     flow::{Direction, Flow, FlowId, FlowTable, Tuple, status},
     mapping::{Endpoint, Mappings},
+    sources::Sources,
     tick::Tick,
 };
 use crate::{interface::InterfaceId, outcome::DropReason, stage::tcp::Connection};
+use smoltcp::wire::Ipv4Address;
 
 /// A flow that would begin if its first packet survives.
 #[derive(Clone, Debug)]
@@ -34,22 +36,48 @@ pub struct Connections {
     pub flows: FlowTable,
     /// The outer ports they hold.
     pub mappings: Mappings,
+    /// How many flows each source has, where that is limited.
+    pub sources: Sources,
     sweep: usize,
 }
 
 impl Connections {
     /// Bytes of memory that each flow takes in all.
-    pub const BYTES_PER_FLOW: usize = FlowTable::BYTES_PER_FLOW + Mappings::BYTES_PER_MAPPING;
+    pub const BYTES_PER_FLOW: usize =
+        FlowTable::BYTES_PER_FLOW + Mappings::BYTES_PER_MAPPING + Sources::BYTES_PER_FLOW;
 
     /// Room for `capacity` flows.
     pub fn new(capacity: usize, random: &mut dyn rand_core::Rng) -> Self {
-        Self { flows: FlowTable::new(capacity, random), mappings: Mappings::new(capacity, random), sweep: 0 }
+        Self {
+            flows: FlowTable::new(capacity, random),
+            mappings: Mappings::new(capacity, random),
+            sources: Sources::new(capacity, random),
+            sweep: 0,
+        }
+    }
+
+    /// Limits the flows of each source; 0: no limit. Those that there are already count.
+    pub fn limit_sources(&mut self, limit: u32) {
+        let counted = self.sources.limit() > 0;
+        self.sources.set_limit(limit);
+        if limit > 0 && !counted {
+            for (id, flow) in self.flows.iter_from(0) {
+                if let Some(source) = limited(flow.tuple(Direction::Original), self.flows.ingress(id)) {
+                    self.sources.add(source);
+                }
+            }
+        }
+    }
+
+    /// Whether the source of a new flow has too many already.
+    pub fn exceeds_source_limit(&self, draft: &Draft) -> bool {
+        limited(draft.original, draft.ingress).is_some_and(|source| self.sources.is_at_limit(source))
     }
 
     /// Begins a flow that expires in `timeout` seconds. Makes room first where the table is full.
     ///
     /// # Errors
-    /// `FlowTableFull`, `FlowClash`; nothing has changed then but for flows that were over anyway.
+    /// `SourceLimit`, `FlowTableFull`, `FlowClash`; nothing has changed then but for flows that were over anyway.
     pub fn begin(&mut self, draft: &Draft, now: Tick, timeout: u32) -> Result<FlowId, DropReason> {
         if let Some(id) = draft.replaces {
             self.end(id);
@@ -57,6 +85,9 @@ impl Connections {
         let reply = draft.leaving.inverted();
         while let Some(id) = self.flows.find_expired(&draft.original, &reply, now) {
             self.end(id);
+        }
+        if self.exceeds_source_limit(draft) {
+            return Err(DropReason::SourceLimit);
         }
         if self.flows.is_full() {
             let Some(id) = self.flows.eviction_candidate(now) else {
@@ -79,18 +110,30 @@ impl Connections {
         } else {
             None
         };
-        self.flows.insert(flow, draft.ingress).ok_or_else(|| {
+        let id = self.flows.insert(flow, draft.ingress).ok_or_else(|| {
             if let Some(mapping) = mapping {
                 self.mappings.release(mapping);
             }
             self.flows.statistics.insert_failed += 1;
             DropReason::FlowClash
-        })
+        })?;
+        if self.sources.limit() > 0
+            && let Some(source) = limited(draft.original, draft.ingress)
+        {
+            self.sources.add(source);
+        }
+        Ok(id)
     }
 
     /// Ends a flow.
     pub fn end(&mut self, id: FlowId) {
+        let ingress = self.flows.ingress(id);
         let flow = self.flows.remove(id);
+        if self.sources.limit() > 0
+            && let Some(source) = limited(flow.tuple(Direction::Original), ingress)
+        {
+            self.sources.remove(source);
+        }
         let (inner, outer) = endpoints(&flow);
         if flow.is(status::RESERVED)
             && let Some(mapping) = self.mappings.find(flow.protocol(), inner, outer)
@@ -131,6 +174,11 @@ impl Connections {
             }
         }
     }
+}
+
+/// Whose flow it is, where the flows of one source are limited: the router's own are not.
+fn limited(original: Tuple, ingress: InterfaceId) -> Option<Ipv4Address> {
+    (ingress != InterfaceId::LOOPBACK).then_some(original.source)
 }
 
 /// The source of a flow's original direction, as it arrives and as it leaves: what its mapping is found by.

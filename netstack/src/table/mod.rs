@@ -12,5 +12,6 @@ pub mod path;
 pub mod ports;
 mod queues;
 pub mod shortcut;
+pub mod sources;
 pub mod tick;
 pub mod token_bucket;

@@ -202,6 +202,6 @@ fn statistics_have_the_form_of_linux() {
     assert_eq!(
         statistics(&counters),
         "cpu=0   \tfound=0 invalid=0 insert=10 insert_failed=0 drop=1 early_drop=0 error=0 search_restart=0 \
-         clash_resolve=0 chaintoolong=0 bytes_per_flow=110 \n"
+         clash_resolve=0 chaintoolong=0 bytes_per_flow=111 \n"
     );
 }
