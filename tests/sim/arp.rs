@@ -244,3 +244,47 @@ fn a_sender_outside_the_network_teaches_nothing() {
     let left = bench.send(LAN, crate::query());
     assert_eq!(left.first().map(|(port, _)| *port), Some(WAN));
 }
+
+/// The ARP requests that the router sends on the LAN about an address of its own: in whose name.
+fn own_requests(left: &[(usize, Vec<u8>)], address: Ipv4Address) -> Vec<Ipv4Address> {
+    let from = |(port, bytes): &(usize, Vec<u8>)| match Frame::read(bytes) {
+        Frame {
+            to: EthernetAddress::BROADCAST,
+            content:
+                Content::Arp(ArpRepr::EthernetIpv4 {
+                    operation: ArpOperation::Request,
+                    source_protocol_addr,
+                    target_protocol_addr,
+                    ..
+                }),
+            ..
+        } if *port == LAN && target_protocol_addr == address => Some(source_protocol_addr),
+        _ => None,
+    };
+    left.iter().filter_map(from).collect()
+}
+
+#[test]
+fn a_new_address_is_probed_and_then_announced() {
+    let mut bench = bench();
+    bench.run("ip addr add 192.168.1.77/24 dev eth0");
+    let new = Ipv4Address::new(192, 168, 1, 77);
+    let left = bench.pass(Duration::from_secs(20));
+    // RFC 5227 2.1.1 and 2.3: three probes in nobody's name, two announcements in its own.
+    let nobody = Ipv4Address::UNSPECIFIED;
+    assert_eq!(own_requests(&left, new), [nobody, nobody, nobody, new, new]);
+}
+
+#[test]
+fn an_address_is_defended_at_most_once_in_ten_seconds() {
+    let mut bench = bench();
+    // RFC 5227 2.4 (b).
+    let claim = arp(ArpOperation::Request, (CAROLS_MAC, LAN_SIDE), LAN_SIDE).bytes();
+    let mut defences = 0;
+    for _ in 0..25 {
+        let mut left = bench.inject(LAN, &claim);
+        left.extend(bench.pass(Duration::from_secs(1)));
+        defences += own_requests(&left, LAN_SIDE).len();
+    }
+    assert_eq!(defences, 3);
+}

@@ -1,6 +1,7 @@
 //! Routers and hosts in virtual time, in this process: one test for each thing that a router must do.
 
 mod arp;
+mod conformance;
 mod firewall;
 mod forwarding;
 mod icmp;
@@ -9,6 +10,7 @@ mod nat;
 mod nat_fragments;
 mod nat_icmp;
 mod nat_identity;
+mod nat_pmtu;
 mod nat_ports;
 mod network;
 mod offload;
