@@ -129,6 +129,9 @@ impl Router {
             Ok(begun) => begun,
             Err(reason) => return self.discard(cx, packet, reason),
         };
+        if let Some(id) = begun.or(decision.flow.id()) {
+            self.connections.flows.set_mark(id, decision.marking.flow);
+        }
         self.translate(packet.bytes_mut(), headers, &decision.flow);
         if let (Some(limit), Ok(way)) = (decision.mss, decision.way) {
             mss::lower(&mut packet, headers, limit, way.mtu());

@@ -17,7 +17,7 @@ use crate::{
     outcome::DropReason,
     router::Router,
     stage::{
-        filter::{Candidate, FlowState, FlowView, Trail},
+        filter::{Candidate, FlowState, FlowView, Marking, Trail},
         icmp::IcmpError,
         ipv4,
         track::{self, Tracked},
@@ -44,6 +44,7 @@ impl Router {
             flow: FlowPart::None,
             filtered: Trail::default(),
             translated: Trail::default(),
+            marking: Marking::default(),
             mss: None,
         };
         decision.way = self.walk(arrival, &mut decision, random, trace);
@@ -67,8 +68,7 @@ impl Router {
         self.translate_destination(arrival, decision, &mut seen, random, trace);
         let way = self.route(arrival, &seen, trace)?;
         if let (&FlowPart::Existing { id, direction, .. }, Way::Forward(hop, _)) = (&decision.flow, way)
-            && (self.has_moved(id, direction, hop)
-                || self.misses_translation(&decision.flow, arrival, &seen, hop))
+            && (self.has_moved(id, direction, hop) || self.misses_translation(decision, arrival, &seen, hop))
         {
             decision.flow = FlowPart::Moved { id };
             return Err(DropReason::NatUntracked.into());
@@ -78,6 +78,8 @@ impl Router {
         self.mangle_last(arrival, decision, &seen, state, way, trace)?;
         self.translate_source(arrival, decision, &seen, way, random, trace)?;
         decision.mss = self.mss_limit(decision, &seen, way, trace);
+        // The next packet finds another mark of the flow than this one did.
+        decision.filtered.unstable |= decision.marking.flow != self.flow_mark(&decision.flow);
         Ok(way)
     }
 
@@ -115,6 +117,7 @@ impl Router {
             Tracked::Related { id, direction } => (FlowState::Related, FlowPart::Error { id, direction }),
             Tracked::Invalid => (FlowState::Invalid, FlowPart::None),
         };
+        decision.marking.flow = self.flow_mark(&decision.flow);
         if T::ON {
             self.trace_flow(&decision.flow, state, trace);
         }
@@ -234,17 +237,19 @@ impl Router {
     /// with an inner source (requirement 29).
     fn misses_translation(
         &self,
-        part: &FlowPart,
+        decision: &Decision,
         arrival: &Arrival<'_>,
         seen: &Headers,
         hop: NextHop,
     ) -> bool {
-        let FlowPart::Existing { id, direction: Direction::Original, .. } = part else { return false };
-        let flow = self.connections.flows.get(*id);
+        let FlowPart::Existing { id, direction: Direction::Original, .. } = decision.flow else {
+            return false;
+        };
+        let flow = self.connections.flows.get(id);
         arrival.ingress.is_some()
             && !flow.is(status::RESERVED)
             && !flow.is(status::SOURCE_NAT)
-            && self.would_translate(arrival, seen, Some(hop.interface), self.view(part, FlowState::New))
+            && self.would_translate(arrival, decision, seen, Some(hop.interface), FlowState::New)
     }
 
     /// What only a packet on its way through must stand: broadcast frames, TTL and MTU (RFC 1812 5.3.1, 4.2.2.9).
@@ -287,6 +292,15 @@ impl Router {
         }
     }
 
+    /// The mark that a packet finds on its flow.
+    fn flow_mark(&self, part: &FlowPart) -> u32 {
+        match part {
+            FlowPart::Existing { id, .. } | FlowPart::Error { id, .. } => self.connections.flows.mark(*id),
+            FlowPart::Answer(view) => view.mark,
+            FlowPart::New(_) | FlowPart::None | FlowPart::Moved { .. } => 0,
+        }
+    }
+
     /// What the rules may know of a flow.
     pub(crate) fn view(&self, part: &FlowPart, state: FlowState) -> Option<FlowView> {
         match part {
@@ -303,6 +317,7 @@ impl Router {
                     protocol: original.protocol,
                     original: endpoints(&original),
                     reply: endpoints(&reply),
+                    mark: self.connections.flows.mark(*id),
                 })
             }
             FlowPart::None | FlowPart::Moved { .. } => Some(FlowView {
@@ -313,6 +328,7 @@ impl Router {
                 protocol: 0,
                 original: (Ipv4Address::UNSPECIFIED, 0, Ipv4Address::UNSPECIFIED, 0),
                 reply: (Ipv4Address::UNSPECIFIED, 0, Ipv4Address::UNSPECIFIED, 0),
+                mark: 0,
             }),
         }
     }
@@ -327,6 +343,7 @@ fn new_view(draft: &Draft) -> FlowView {
         protocol: draft.original.protocol,
         original: endpoints(&draft.original),
         reply: endpoints(&draft.leaving.inverted()),
+        mark: 0,
     }
 }
 

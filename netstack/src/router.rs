@@ -438,6 +438,11 @@ impl Router {
         self.connections.end(id);
     }
 
+    /// Marks a flow (`conntrack -U`).
+    pub fn mark_flow(&mut self, id: FlowId, mark: u32) {
+        self.connections.flows.set_mark(id, mark);
+    }
+
     /// Ends all flows (`conntrack -F`).
     pub fn end_all_flows(&mut self) {
         self.connections.end_where(|_| true);

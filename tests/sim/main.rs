@@ -5,6 +5,7 @@ mod conformance;
 mod firewall;
 mod forwarding;
 mod icmp;
+mod marks;
 mod mss;
 mod nat;
 mod nat_fragments;

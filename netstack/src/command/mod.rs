@@ -94,15 +94,15 @@ fn none(_: &[&str]) -> &'static [&'static str] {
 }
 
 const CONNTRACK: &str = "\
-usage: conntrack { -L | -D | -C | -F | -S } [-p PROTOCOL] [-s ADDRESS] [-d ADDRESS] [--sport PORT] [--dport PORT]
-                 [--state STATE]";
+usage: conntrack { -L | -D | -U | -C | -F | -S } [-p PROTOCOL] [-s ADDRESS] [-d ADDRESS] [--sport PORT] [--dport PORT]
+                 [--state STATE] [-m MARK]";
 
 fn conntrack_words(_: &[&str]) -> &'static [&'static str] {
-    &["--dport", "--sport", "--state", "-C", "-D", "-F", "-L", "-S", "-d", "-p", "-s"]
+    &["--dport", "--mark", "--sport", "--state", "-C", "-D", "-F", "-L", "-S", "-U", "-d", "-p", "-s"]
 }
 
 const IPTABLES: &str = "\
-usage: iptables [-t { filter | nat }] { -A | -C | -D } CHAIN RULE
+usage: iptables [-t { filter | nat | mangle }] { -A | -C | -D } CHAIN RULE
        iptables [-t TABLE] -I CHAIN [NUMBER] RULE
        iptables [-t TABLE] -R CHAIN NUMBER RULE
        iptables [-t TABLE] -D CHAIN NUMBER
@@ -112,83 +112,6 @@ usage: iptables [-t { filter | nat }] { -A | -C | -D } CHAIN RULE
 RULE := [!] -p PROTOCOL, -s PREFIX, -d PREFIX, -i DEVICE, -o DEVICE, -f, -m MATCH .., -j TARGET ..";
 
 const RESTORE: &str = "usage: iptables-restore [-c] [-n] [-t] [-T TABLE], and the text of iptables-save, then Ctrl-D; or <<WORD";
-
-fn iptables_words(_: &[&str]) -> &'static [&'static str] {
-    &[
-        "--comment",
-        "--ctstate",
-        "--dport",
-        "--dports",
-        "--icmp-type",
-        "--limit",
-        "--limit-burst",
-        "--line-numbers",
-        "--log-prefix",
-        "--match-set",
-        "--mac-source",
-        "--reject-with",
-        "--sport",
-        "--sports",
-        "--syn",
-        "--tcp-flags",
-        "--to-destination",
-        "--to-ports",
-        "--to-source",
-        "-A",
-        "-C",
-        "-D",
-        "-E",
-        "-F",
-        "-I",
-        "-L",
-        "-N",
-        "-P",
-        "-R",
-        "-S",
-        "-X",
-        "-Z",
-        "-d",
-        "-i",
-        "-j",
-        "-m",
-        "-n",
-        "-o",
-        "-p",
-        "-s",
-        "-t",
-        "-v",
-        "ACCEPT",
-        "DNAT",
-        "DROP",
-        "ESTABLISHED",
-        "FORWARD",
-        "INPUT",
-        "INVALID",
-        "LOG",
-        "MASQUERADE",
-        "NEW",
-        "OUTPUT",
-        "POSTROUTING",
-        "PREROUTING",
-        "REDIRECT",
-        "REJECT",
-        "RELATED",
-        "RETURN",
-        "SNAT",
-        "comment",
-        "conntrack",
-        "filter",
-        "icmp",
-        "limit",
-        "mac",
-        "multiport",
-        "nat",
-        "set",
-        "state",
-        "tcp",
-        "udp",
-    ]
-}
 
 fn explain_words(before: &[&str]) -> &'static [&'static str] {
     match before.len() {
@@ -216,7 +139,7 @@ static COMMANDS: &[Command] = commands! {
     "ifconfig" habit::ifconfig, |_| &["-a"], "Shows the interfaces.", "usage: ifconfig [-a] [DEVICE]";
     "ip" ip::parse, ip::words, "Shows and sets interfaces, addresses, routes and neighbours.", ip::USAGE;
     "ipset" ipset::parse, ipset::words, "Shows and sets the sets of addresses that rules ask.", ipset::USAGE;
-    "iptables" iptables::parse, iptables_words, "Shows and sets the rules of the packet filter and of the translation.", IPTABLES;
+    "iptables" iptables::parse, iptables::words, "Shows and sets the rules of the packet filter and of the translation.", IPTABLES;
     "iptables-restore" iptables::parse_restore, |_| &["-T", "-c", "-n", "-t"], "Replaces rules by a text, which ends with Ctrl-D.", RESTORE;
     "iptables-save" iptables::parse_save, |_| &["-c", "-t"], "Prints all rules as a text.", "usage: iptables-save [-c] [-t TABLE]";
     "netstat" habit::netstat, |_| &["-i", "-rn"], "Shows the routes or the interfaces.", "usage: netstat { -rn | -i }";

@@ -6,7 +6,7 @@ use crate::{
     interface::InterfaceId,
     outcome::DropReason,
     stage::{
-        filter::{FlowView, Trail},
+        filter::{FlowView, Marking, Trail},
         icmp::IcmpError,
         tcp::Effect,
     },
@@ -51,6 +51,8 @@ pub(crate) struct Decision {
     pub filtered: Trail,
     /// Rules of the nat table that count it.
     pub translated: Trail,
+    /// What the rules have made of the packet's mark and of the flow's.
+    pub marking: Marking,
     /// What a SYN may offer as its maximum segment size at most, where a rule wants to know.
     pub mss: Option<u16>,
 }
@@ -121,6 +123,16 @@ pub(crate) enum FlowPart {
     Moved {
         id: FlowId,
     },
+}
+
+impl FlowPart {
+    /// The flow that is there already.
+    pub fn id(&self) -> Option<FlowId> {
+        match self {
+            Self::Existing { id, .. } | Self::Error { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
 }
 
 impl Decision {

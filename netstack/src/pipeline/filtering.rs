@@ -99,8 +99,13 @@ impl Router {
         decision: &mut Decision,
         trace: &mut T,
     ) -> Result<(), Refusal> {
-        let (rules, trail) = (self.rules(table), &mut decision.filtered);
-        match filter::evaluate(rules, hook, candidate, arrival.effects, trail, trace) {
+        let (rules, before) = (self.rules(table), decision.marking);
+        let (marking, trail) = (&mut decision.marking, &mut decision.filtered);
+        let ruling = filter::evaluate(rules, hook, candidate, arrival.effects, marking, trail, trace);
+        if T::ON && *marking != before {
+            trace.station(format_args!("marks       {marking}"));
+        }
+        match ruling {
             Ruling::Accept | Ruling::Translate(_) => Ok(()),
             Ruling::Drop(reason) => Err(reason.into()),
             Ruling::Reject(with) => Err(decision::rejection(with)),

@@ -8,7 +8,7 @@ use crate::{
     outcome::DropReason,
     router::Router,
     stage::{
-        filter::{self, Candidate, FlowState, FlowView, Ruling, Trail},
+        filter::{self, Candidate, FlowState, Ruling, Trail},
         nat, translate,
     },
     table::{
@@ -49,6 +49,7 @@ impl Router {
                     hook,
                     &candidate,
                     arrival.effects,
+                    &mut decision.marking,
                     &mut decision.translated,
                     trace,
                 );
@@ -130,11 +131,11 @@ impl Router {
             FlowPart::New(draft) => draft,
             FlowPart::Existing { id, direction, .. } => {
                 let (id, direction) = (*id, *direction);
-                return self.check_reply(arrival, &decision.flow, id, direction, egress);
+                return self.check_reply(arrival, decision, id, direction, egress);
             }
             FlowPart::Error { id, direction } => {
                 let (id, direction) = (*id, *direction);
-                return self.check_reporter(arrival, &decision.flow, id, direction, egress);
+                return self.check_reporter(arrival, decision, id, direction, egress);
             }
             // What the router says in its own name may leave; what it says in an inner host's name (a reset) may not.
             FlowPart::None | FlowPart::Answer(_) | FlowPart::Moved { .. }
@@ -145,7 +146,9 @@ impl Router {
             FlowPart::None | FlowPart::Answer(_) | FlowPart::Moved { .. } => {
                 // Without a flow nothing is translated, so where a rule would translate nothing may leave.
                 return match way {
-                    Way::Forward(..) if self.would_translate(arrival, seen, egress, None) => {
+                    Way::Forward(..)
+                        if self.would_translate(arrival, decision, seen, egress, FlowState::Invalid) =>
+                    {
                         Err(DropReason::NatUntracked.into())
                     }
                     _ => Ok(()),
@@ -156,9 +159,9 @@ impl Router {
         if hook == Hook::Postrouting {
             candidate.ingress = None;
         }
-        let trail = &mut decision.translated;
+        let (marking, trail) = (&mut decision.marking, &mut decision.translated);
         let rules = self.rules(TableName::Nat);
-        let ruling = filter::evaluate(rules, hook, &candidate, arrival.effects, trail, trace);
+        let ruling = filter::evaluate(rules, hook, &candidate, arrival.effects, marking, trail, trace);
         let choice = self.choice(arrival.now);
         let chosen = match (ruling, way) {
             (Ruling::Translate(rule), _) => match &rule.target {
@@ -216,7 +219,7 @@ impl Router {
     fn check_reply(
         &self,
         arrival: &Arrival<'_>,
-        part: &FlowPart,
+        decision: &Decision,
         id: FlowId,
         direction: Direction,
         egress: Option<InterfaceId>,
@@ -229,7 +232,7 @@ impl Router {
         if !strays {
             return Ok(());
         }
-        self.check_leaving(arrival, source, egress, self.view(part, FlowState::Established))
+        self.check_leaving(arrival, decision, source, egress, FlowState::Established)
     }
 
     /// Whoever reports an error need not be an end of the flow that it is about: where the flow does not hide him and a
@@ -237,7 +240,7 @@ impl Router {
     fn check_reporter(
         &self,
         arrival: &Arrival<'_>,
-        part: &FlowPart,
+        decision: &Decision,
         id: FlowId,
         direction: Direction,
         egress: Option<InterfaceId>,
@@ -247,19 +250,20 @@ impl Router {
         if source == flow.translated(direction).source || self.fib.is_local(source) {
             return Ok(());
         }
-        self.check_leaving(arrival, source, egress, self.view(part, FlowState::Related))
+        self.check_leaving(arrival, decision, source, egress, FlowState::Related)
     }
 
     /// Lets nothing leave from `source` that a rule would give another one.
     fn check_leaving(
         &self,
         arrival: &Arrival<'_>,
+        decision: &Decision,
         source: Ipv4Address,
         egress: Option<InterfaceId>,
-        flow: Option<FlowView>,
+        state: FlowState,
     ) -> Result<(), Refusal> {
         let leaving = Headers { source, ..arrival.headers.clone() };
-        if egress.is_some() && self.would_translate(arrival, &leaving, egress, flow) {
+        if egress.is_some() && self.would_translate(arrival, decision, &leaving, egress, state) {
             return Err(DropReason::NatUntracked.into());
         }
         Ok(())
@@ -269,13 +273,17 @@ impl Router {
     pub(super) fn would_translate(
         &self,
         arrival: &Arrival<'_>,
+        decision: &Decision,
         seen: &Headers,
         egress: Option<InterfaceId>,
-        flow: Option<FlowView>,
+        state: FlowState,
     ) -> bool {
+        let flow = self.view(&decision.flow, state);
         let candidate = Candidate { ingress: None, ..self.candidate(arrival, seen, egress, flow) };
-        let (rules, mut unseen) = (self.rules(TableName::Nat), Trail::default());
-        let ruling = filter::evaluate(rules, Hook::Postrouting, &candidate, false, &mut unseen, &mut Silent);
+        let (rules, mut marking, mut unseen) =
+            (self.rules(TableName::Nat), decision.marking, Trail::default());
+        let hook = Hook::Postrouting;
+        let ruling = filter::evaluate(rules, hook, &candidate, false, &mut marking, &mut unseen, &mut Silent);
         matches!(ruling, Ruling::Translate(_))
     }
 

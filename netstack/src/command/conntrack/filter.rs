@@ -1,8 +1,8 @@
 //! The options of `conntrack` that say which flows are meant; conntrack(8).
 
-use super::{Failure, print::icmp, usage};
+use super::{super::iptables, Failure, print::icmp, usage};
 use crate::{
-    config::rules::names,
+    config::rules::{Masked, names},
     headers::protocol::{ICMP, TCP, UDP},
     table::flow::{Direction, Flow, status},
 };
@@ -28,7 +28,7 @@ pub(super) struct Filter {
     status: u8,
     /// `-u UNREPLIED`
     unreplied: bool,
-    mark: Option<u32>,
+    mark: Option<Masked>,
     source_nat: Option<NatFilter>,
     destination_nat: Option<NatFilter>,
     any_nat: Option<NatFilter>,
@@ -94,7 +94,11 @@ impl Filter {
                 "ipv6" => self.none = true,
                 other => return Err(usage(format!("`{other}' unsupported protocol family"))),
             },
-            ("-m" | "--mark", _) => self.mark = Some(number(value()?)?),
+            ("-m" | "--mark", _) => {
+                let text = value()?;
+                let mark = iptables::masked(text).ok_or_else(|| usage(format!("Invalid mark `{text}'")))?;
+                self.mark = Some(mark);
+            }
             ("-u" | "--status", _) => value()?.split(',').try_for_each(|name| self.add_status(name))?,
             ("--state", Some(TCP)) => {
                 let name = value()?;
@@ -130,6 +134,11 @@ impl Filter {
         Ok(())
     }
 
+    /// Takes the mark away, which is then not asked for: what `-U` makes of the marks of those that fit.
+    pub(super) fn take_mark(&mut self) -> Option<Masked> {
+        self.mark.take()
+    }
+
     /// Whether the flow is meant.
     pub(super) fn fits(&self, flow: &Flow, mark: u32) -> bool {
         let original = flow.tuple(Direction::Original);
@@ -154,7 +163,7 @@ impl Filter {
             && self.state.as_deref().is_none_or(|state| format!("{}", flow.tcp) == state)
             && self.status & !flow.status == 0
             && !(self.unreplied && flow.is(status::SEEN_REPLY))
-            && self.mark.is_none_or(|wanted| wanted == mark)
+            && self.mark.is_none_or(|wanted| wanted.fits(mark))
             && self.source_nat.is_none_or(|to| source_translated(flow, to))
             && self.destination_nat.is_none_or(|to| destination_translated(flow, to))
             && self.any_nat.is_none_or(|to| source_translated(flow, to) || destination_translated(flow, to))

@@ -5,7 +5,7 @@ mod print;
 
 use super::{Action, Failure, Job, Progress, Session};
 use crate::{
-    config::Config,
+    config::{Config, rules::Masked},
     router::Router,
     table::{connections::Connections, flow::FlowStatistics, tick::Tick},
 };
@@ -27,15 +27,17 @@ fn usage(reason: String) -> Failure {
 enum Verb {
     List,
     Delete,
+    Update,
     Count,
     Flush,
     Statistics,
     Version,
 }
 
-const VERBS: [(&str, &str, Verb); 6] = [
+const VERBS: [(&str, &str, Verb); 7] = [
     ("-L", "--dump", Verb::List),
     ("-D", "--delete", Verb::Delete),
+    ("-U", "--update", Verb::Update),
     ("-C", "--count", Verb::Count),
     ("-F", "--flush", Verb::Flush),
     ("-S", "--stats", Verb::Statistics),
@@ -46,7 +48,7 @@ const VERBS: [(&str, &str, Verb); 6] = [
 pub(super) fn parse(words: &[String], _: &Config) -> Result<Action, Failure> {
     let request = Request::parse(words)?;
     Ok(match request.verb {
-        Verb::List | Verb::Delete => Action::job(Walk { request, place: 0, count: 0 }),
+        Verb::List | Verb::Delete | Verb::Update => Action::job(Walk { request, place: 0, count: 0 }),
         Verb::Count => Action::show(|router| format!("{}\n", router.connections().flows.len())),
         Verb::Statistics => Action::show(|router| statistics(&router.connections().flows.statistics)),
         Verb::Version => Action::print(VERSION),
@@ -66,12 +68,19 @@ struct Request {
     /// `-o extended`
     extended: bool,
     filter: Filter,
+    /// `-U --mark`: what marks become.
+    mark: Option<Masked>,
 }
 
 impl Request {
     fn parse(words: &[String]) -> Result<Self, Failure> {
-        let mut request =
-            Self { verb: Verb::Version, expectations: false, extended: false, filter: Filter::default() };
+        let mut request = Self {
+            verb: Verb::Version,
+            expectations: false,
+            extended: false,
+            filter: Filter::default(),
+            mark: None,
+        };
         let mut verb = None;
         let mut first_option = None;
         // The options of a protocol are known only once it is, wherever `-p` stands.
@@ -101,14 +110,17 @@ impl Request {
             }
         }
         request.verb = verb.ok_or_else(|| usage("no command specified".into()))?;
+        if request.verb == Verb::Update {
+            request.mark = request.filter.take_mark();
+        }
         match (request.verb, first_option) {
-            (Verb::List | Verb::Delete, _) | (_, None) => Ok(request),
+            (Verb::List | Verb::Delete | Verb::Update, _) | (_, None) => Ok(request),
             (_, Some(option)) => Err(usage(format!("Illegal option `{option}' with this command"))),
         }
     }
 }
 
-/// `-L` or `-D`: a walk through the table, some places at a time.
+/// `-L`, `-D` or `-U`: a walk through the table, some places at a time.
 struct Walk {
     request: Request,
     place: usize,
@@ -132,17 +144,28 @@ impl Walk {
             self.place += 1;
             let Some((id, flow)) = found.filter(|(_, flow)| flow.expires > now) else { continue };
             let mark = router.connections().flows.mark(id);
-            if self.request.filter.fits(flow, mark) {
-                self.count += 1;
-                // Writing to a string cannot fail.
-                let _ = print::flow(out, flow, mark, now, self.request.extended);
-                if self.request.verb == Verb::Delete {
-                    router.end_flow(id);
-                }
+            if !self.request.filter.fits(flow, mark) {
+                continue;
+            }
+            let new = self.request.mark.map_or(mark, |change| change.applied_to(mark));
+            if self.request.verb == Verb::Update && new == mark {
+                continue;
+            }
+            self.count += 1;
+            // Writing to a string cannot fail.
+            let _ = print::flow(out, flow, new, now, self.request.extended);
+            match self.request.verb {
+                Verb::Delete => router.end_flow(id),
+                Verb::Update => router.mark_flow(id, new),
+                _ => {}
             }
         }
         let what = if self.request.expectations { "expectations" } else { "flow entries" };
-        let done = if self.request.verb == Verb::Delete { "deleted" } else { "shown" };
+        let done = match self.request.verb {
+            Verb::Delete => "deleted",
+            Verb::Update => "updated",
+            _ => "shown",
+        };
         let _ = writeln!(out, "{VERSION}: {} {what} have been {done}.", self.count);
         Progress::Done(u8::from(self.request.verb == Verb::Delete && self.count == 0))
     }

@@ -133,6 +133,7 @@ fn filters_choose_flows() {
         ("-L -n 9.9.9.8", &[]),
         ("-L --dst-nat 10.9.9.9", &[2]),
         ("-L -m 7", &[5]),
+        ("-L -m 0x6/0xe", &[5]),
         ("-L -u ASSURED", &[0, 5]),
         ("-L -u UNREPLIED -p udp", &[4]),
         ("-L -p icmp --icmp-type 8 --icmp-id 77", &[6]),
@@ -153,6 +154,17 @@ fn deleting_ends_what_it_prints() {
     assert_eq!(lines[1], "conntrack v1.4.7 (conntrack-tools): 1 flow entries have been deleted.");
     assert_eq!(run("-D -p udp -d 9.9.9.9", &mut router).0, 1, "there is none any more");
     assert_eq!(router.connections().flows.len(), 8);
+}
+
+#[test]
+fn updating_changes_marks_and_prints_the_flows_that_it_changed() {
+    let mut router = router();
+    let (status, lines) = run("-U -p udp -m 0x1f/0x3", &mut router);
+    assert_eq!(status, 0);
+    assert!(lines[0].ends_with("mark=31 use=1") && lines[1].ends_with("mark=27 use=1"), "{lines:?}");
+    assert_eq!(lines[2], "conntrack v1.4.7 (conntrack-tools): 2 flow entries have been updated.");
+    assert_eq!(run("-U -p udp -m 0/0", &mut router).1.len(), 1, "none has changed");
+    assert_eq!(run("-L -m 31", &mut router).1.len(), 2);
 }
 
 #[test]
@@ -179,6 +191,7 @@ fn errors_are_worded_as_on_linux() {
         ("-L -p foo", "`foo' unsupported protocol"),
         ("-L -p", "option `-p' requires an argument"),
         ("-L -s foo", "Invalid IP address `foo'"),
+        ("-L -m foo", "Invalid mark `foo'"),
         ("-L -s 1.2.3.4/33", "Invalid netmask"),
         ("-L extra", "unknown type `extra'"),
         ("-L -D", "Invalid commands combination"),

@@ -1,5 +1,6 @@
 //! The options of matches and targets; iptables-extensions(8).
 
+use super::marking;
 use super::values::{
     Parsed, bounded, decimal, icmp_type, mac, nat_ports, nat_to, networks, port_list, port_range, port_wish,
     protocol, rate, tcp_flags,
@@ -30,10 +31,12 @@ pub(super) struct OptionSpec {
     pub(super) negatable: bool,
     /// Whether it cannot be left out.
     pub(super) required: bool,
+    /// Of two options with a bit of this in common only one may be given.
+    apart: u8,
 }
 
-const fn option(name: &'static str, values: usize) -> OptionSpec {
-    OptionSpec { name, alias: name, values, negatable: false, required: false }
+pub(super) const fn option(name: &'static str, values: usize) -> OptionSpec {
+    OptionSpec { name, alias: name, values, negatable: false, required: false, apart: 0 }
 }
 
 impl OptionSpec {
@@ -41,12 +44,16 @@ impl OptionSpec {
         Self { alias, ..self }
     }
 
-    const fn negatable(self) -> Self {
+    pub(super) const fn negatable(self) -> Self {
         Self { negatable: true, ..self }
     }
 
-    const fn required(self) -> Self {
+    pub(super) const fn required(self) -> Self {
         Self { required: true, ..self }
+    }
+
+    pub(super) const fn apart_from_others_of(self, apart: u8) -> Self {
+        Self { apart, ..self }
     }
 }
 
@@ -155,7 +162,7 @@ impl Extension {
                 ("limit", LIMIT, Match::Limit(Limit::new(rate, per, Limit::DEFAULT_BURST)?))
             }
             "set" => ("set", SET, Match::Set(SetMatch::default().into())),
-            _ => return None,
+            _ => marking::new_match(name)?,
         };
         Some(Self { name, options, part: Part::Match(part), given: 0 })
     }
@@ -173,7 +180,7 @@ impl Extension {
             "DNAT" => (DNAT, Target::Dnat(NatTo::default())),
             "REDIRECT" => (REDIRECT, Target::Redirect { ports: None, random: None }),
             "TCPMSS" => (TCPMSS, Target::TcpMss(MssLimit::PathMtu)),
-            _ => return None,
+            _ => marking::new_target(name)?,
         };
         Some(Self { name: part.name(), options, part: Part::Target(part), given: 0 })
     }
@@ -219,12 +226,22 @@ impl Extension {
         if let Some((_, option)) = self.options.iter().enumerate().find(missing) {
             return Err(format!("{}: option \"--{}\" must be specified", self.name, option.name));
         }
+        let given = |(place, _): &(usize, &OptionSpec)| self.given & 1 << place != 0;
+        let mut pairs = self.options.iter().enumerate().filter(given);
+        while let Some((_, one)) = pairs.next() {
+            if let Some((_, other)) = pairs.clone().find(|(_, other)| one.apart & other.apart != 0) {
+                let (name, one, other) = (self.name, one.name, other.name);
+                return Err(format!(
+                    "{name}: option \"--{one}\" cannot be used together with \"--{other}\"."
+                ));
+            }
+        }
         match (self.name, self.given) {
             ("multiport", 0) => Err("multiport expection an option".to_string()),
             ("set", 0) => Err("You must specify `--match-set' with proper arguments".to_string()),
             ("TCPMSS", 0) => Err("TCPMSS target: At least one parameter is required".to_string()),
             ("conntrack", 0) => Err("conntrack: At least one option is required".to_string()),
-            _ => Ok(()),
+            (name, given) => marking::check_target(name, given),
         }
     }
 }
@@ -269,6 +286,7 @@ fn match_option(part: &mut Match, name: &str, not: bool, value: &str, values: &[
         }
         Match::Mac(address) => *address = Negatable { not, value: mac(value)? },
         Match::Udp { .. } | Match::Limit(_) => {}
+        Match::Mark(_) | Match::ConnMark(_) => marking::match_option(part, name, not, value)?,
     }
     Ok(())
 }
@@ -369,6 +387,7 @@ fn target_option(part: &mut Target, name: &str, value: &str) -> Parsed<()> {
             "persistent" => to.persistent = true,
             _ => to.random = randomness(name).max(to.random),
         },
+        Target::Mark(_) | Target::ConnMark(_) => marking::target_option(part, name, value)?,
         Target::Accept | Target::Drop | Target::Return | Target::Jump(_) | Target::Goto(_) => {}
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 mod extension;
 mod list;
+mod marking;
 mod options;
 mod parse;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod save;
 #[cfg(test)]
 mod tests;
 mod values;
+mod words;
 
 use super::{Action, Failure, Job, Progress, Session};
 use crate::config::{Config, ConfigError, rules::Tables};
@@ -21,7 +23,8 @@ use list::Listing;
 use request::{Request, Verb};
 use restore::Restore;
 pub use save::Save;
-pub(super) use values::{decimal, icmp_type};
+pub(super) use values::{decimal, icmp_type, masked};
+pub(super) use words::words;
 
 /// What `iptables -V` prints, and what errors begin with.
 const VERSION: &str = "v1.8.9 (rutter)";

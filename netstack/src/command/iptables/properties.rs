@@ -3,9 +3,9 @@
 use super::{LineSource, Request, Restore, Save, restore::split};
 use crate::{
     config::rules::{
-        ChainId, ConntrackMatch, Counters, IcmpType, InterfacePattern, Limit, Log, Match, MssLimit,
-        MultiportSide, NatTo, Negatable, Policy, PortRange, RandomPorts, RejectWith, Rule, Table, TableName,
-        Tables, Target,
+        ChainId, ConnMark, ConntrackMatch, Counters, IcmpType, InterfacePattern, Limit, Log, MarkMasks,
+        Masked, Match, MssLimit, MultiportSide, NatTo, Negatable, Policy, PortRange, RandomPorts, RejectWith,
+        Rule, Table, TableName, Tables, Target,
     },
     headers::{
         protocol::{ICMP, TCP, UDP},
@@ -50,6 +50,10 @@ fn text(longest: usize) -> impl Strategy<Value = String> {
         .prop_map(|letters| letters.into_iter().collect())
 }
 
+fn masked() -> impl Strategy<Value = Masked> {
+    (any::<u32>(), prop_oneof![Just(u32::MAX), any::<u32>()]).prop_map(|(value, mask)| Masked { value, mask })
+}
+
 /// Matches that go with any protocol.
 fn general_match() -> impl Strategy<Value = Match> {
     let tuple = (wish(network(0)), wish(network(0)), wish(network(0)), wish(network(0)));
@@ -83,6 +87,8 @@ fn general_match() -> impl Strategy<Value = Match> {
         (any::<bool>(), any::<[u8; 6]>())
             .prop_map(|(not, mac)| Match::Mac(Negatable { not, value: EthernetAddress(mac) })),
         limit,
+        (any::<bool>(), masked()).prop_map(|(not, value)| Match::Mark(Negatable { not, value })),
+        (any::<bool>(), masked()).prop_map(|(not, value)| Match::ConnMark(Negatable { not, value })),
     ]
 }
 
@@ -164,11 +170,19 @@ fn nat_target() -> impl Strategy<Value = Option<Target>> {
 }
 
 fn mangle_target() -> impl Strategy<Value = Option<Target>> {
+    let masks = || any::<(u32, u32)>().prop_map(|(packet, flow)| MarkMasks { packet, flow });
+    let connmark = prop_oneof![
+        masked().prop_map(ConnMark::Set),
+        masks().prop_map(ConnMark::Save),
+        masks().prop_map(ConnMark::Restore),
+    ];
     option::of(prop_oneof![
         Just(Target::Accept),
         Just(Target::Drop),
         Just(Target::TcpMss(MssLimit::PathMtu)),
         (0..=65_515_u16).prop_map(|bytes| Target::TcpMss(MssLimit::Bytes(bytes))),
+        masked().prop_map(Target::Mark),
+        connmark.prop_map(Target::ConnMark),
     ])
 }
 
@@ -317,7 +331,7 @@ fn word() -> impl Strategy<Value = String> {
                  --dport --sport --syn --tcp-flags --icmp-type --to-source --to --reject-with --log-prefix --limit \
                  --limit-burst multiport --dports --ports conntrack --ctstate --ctorigsrc state --state comment \
                  --comment mac --mac-source limit 80 1:2 10.0.0.0/8 1.2.3.4,5.6.7.8 1.2.3.4-1.2.3.9:80-90 NEW \
-                 ESTABLISHED SYN TCPMSS --set-mss --clamp-mss-to-pmtu ALL NONE 5/min eth0 eth+ + echo-request 3/4 tcp-reset 00:11:22:33:44:55";
+                 ESTABLISHED SYN MARK CONNMARK mark connmark --mark --set-mark --save-mark --nfmask 0x1/0xff TCPMSS --set-mss --clamp-mss-to-pmtu ALL NONE 5/min eth0 eth+ + echo-request 3/4 tcp-reset 00:11:22:33:44:55";
     let known: Vec<String> = known.split(' ').map(String::from).collect();
     prop_oneof![9 => select(known), 1 => "[ -~äß\t]{0,8}"]
 }

@@ -94,6 +94,11 @@ fn mangle_prints_as_on_linux() {
 }
 
 #[test]
+fn marks_print_as_on_linux() {
+    replay(include_str!("transcripts/marks.txt"));
+}
+
+#[test]
 fn counters_print_as_on_linux() {
     replay(include_str!("transcripts/counters.txt"));
 }
@@ -296,6 +301,7 @@ fn what_is_saved_is_restored() {
         include_str!("transcripts/filter.txt"),
         include_str!("transcripts/nat.txt"),
         include_str!("transcripts/mangle.txt"),
+        include_str!("transcripts/marks.txt"),
     ] {
         for session in transcript.split("\n$ ").skip(1) {
             let _ = run(session.lines().next().unwrap(), &mut first);

@@ -3,7 +3,9 @@
 //! An error is the reason in the wording of iptables, naming the value.
 
 use crate::{
-    config::rules::{IcmpType, InterfacePattern, Limit, NatTo, Negatable, PortRange, TcpFlags, names},
+    config::rules::{
+        IcmpType, InterfacePattern, Limit, Masked, NatTo, Negatable, PortRange, TcpFlags, names,
+    },
     interface::InterfaceName,
 };
 use alloc::{
@@ -34,6 +36,13 @@ pub(super) fn number<T: TryFrom<u64>>(text: &str) -> Option<T> {
     };
     let digits = Some(digits).filter(|digits| !digits.starts_with(['+', '-']));
     u64::from_str_radix(digits?, radix).ok()?.try_into().ok()
+}
+
+/// `VALUE` or `VALUE/MASK`
+pub(in crate::command) fn masked(text: &str) -> Option<Masked> {
+    let (value, mask) = text.split_once('/').map_or((text, None), |(value, mask)| (value, Some(mask)));
+    let mask = mask.map_or(Some(u32::MAX), number);
+    number(value).zip(mask).map(|(value, mask)| Masked { value, mask })
 }
 
 /// Such a number within bounds, for an option of a match or target.

@@ -1,6 +1,6 @@
 //! The matches of a rule (`-m`); iptables-extensions(8).
 
-use super::{Negatable, PortRange};
+use super::{Masked, Negatable, PortRange};
 use alloc::{string::String, vec::Vec};
 use core::cell::Cell;
 use smoltcp::{
@@ -46,6 +46,10 @@ pub enum Match {
     Limit(Limit),
     /// `-m set --match-set`
     Set(Negatable<SetMatch>),
+    /// `-m mark`: the packet's mark
+    Mark(Negatable<Masked>),
+    /// `-m connmark`: the flow's mark
+    ConnMark(Negatable<Masked>),
 }
 
 /// `-m set --match-set NAME src,dst`.

@@ -2,6 +2,7 @@
 
 mod check;
 mod edit;
+mod marks;
 mod matches;
 pub mod names;
 mod target;
@@ -9,6 +10,7 @@ mod text;
 mod uses;
 
 pub(crate) use edit::check_chain_name;
+pub use marks::{ConnMark, MarkMasks, Masked};
 pub use matches::{ConntrackMatch, IcmpType, Limit, Match, MultiportSide, SetMatch, state_bit};
 pub use target::{Log, MssLimit, NatTo, RandomPorts, RejectWith, Target};
 pub use text::RuleText;

@@ -1,6 +1,6 @@
 //! The targets of a rule (`-j`, `-g`); iptables-extensions(8).
 
-use super::{ChainId, PortRange};
+use super::{ChainId, ConnMark, Masked, PortRange};
 use alloc::string::String;
 use smoltcp::wire::Ipv4Address;
 
@@ -34,6 +34,10 @@ pub enum Target {
     Dnat(NatTo),
     /// `TCPMSS`
     TcpMss(MssLimit),
+    /// `MARK`
+    Mark(Masked),
+    /// `CONNMARK`
+    ConnMark(ConnMark),
     /// `REDIRECT --to-ports`
     Redirect {
         /// `--to-ports`

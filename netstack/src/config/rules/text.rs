@@ -1,8 +1,8 @@
 //! A rule as `iptables -S` prints it: text that, parsed again, gives the same rule.
 
 use super::{
-    ConntrackMatch, IcmpType, InterfacePattern, Limit, Log, Match, MssLimit, MultiportSide, NatTo, Negatable,
-    PortRange, RandomPorts, RejectWith, Rule, SetMatch, Table, Target, names, state_bit,
+    ConntrackMatch, IcmpType, InterfacePattern, Limit, Log, Masked, Match, MssLimit, MultiportSide, NatTo,
+    Negatable, PortRange, RandomPorts, RejectWith, Rule, SetMatch, Table, Target, names, state_bit,
 };
 use core::fmt::{self, Display, Formatter};
 use smoltcp::wire::Ipv4Cidr;
@@ -116,6 +116,8 @@ impl Display for Match {
             Self::Comment(text) => write!(f, " -m comment --comment {}", Quoted(text)),
             Self::Mac(mac) => write!(f, " -m mac{} --mac-source {}", not(mac.not), Mac(mac.value.0)),
             Self::Set(wish) => write!(f, " -m set{} --match-set {}", not(wish.not), wish.value),
+            Self::Mark(wish) => write!(f, " -m mark{} --mark {}", not(wish.not), wish.value),
+            Self::ConnMark(wish) => write!(f, " -m connmark{} --mark {}", not(wish.not), wish.value),
             Self::Limit(limit) => {
                 write!(f, " -m limit --limit {}", limit.text())?;
                 match limit.burst() {
@@ -314,6 +316,8 @@ impl Target {
             Self::Dnat(_) => "DNAT",
             Self::Redirect { .. } => "REDIRECT",
             Self::TcpMss(_) => "TCPMSS",
+            Self::Mark(_) => "MARK",
+            Self::ConnMark(_) => "CONNMARK",
         }
     }
 }
@@ -329,6 +333,8 @@ impl Display for TargetOptions<'_> {
             Target::Log(log) => write!(f, "{log}"),
             Target::TcpMss(MssLimit::Bytes(mss)) => write!(f, " --set-mss {mss}"),
             Target::TcpMss(MssLimit::PathMtu) => f.write_str(" --clamp-mss-to-pmtu"),
+            Target::Mark(Masked { value, mask }) => write!(f, " --set-xmark 0x{value:x}/0x{mask:x}"),
+            Target::ConnMark(change) => write!(f, "{change}"),
             Target::Masquerade { ports, random } | Target::Redirect { ports, random } => {
                 if let Some(ports) = ports {
                     write!(f, " --to-ports {}", Dashed(*ports))?;

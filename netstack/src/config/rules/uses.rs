@@ -23,7 +23,8 @@ impl Tables {
     /// a flow.
     pub fn look_at_flows(&self) -> bool {
         let mut matches = self.iter().flat_map(rules).flat_map(|rule| &rule.matches);
-        rules(&self.nat).next().is_some() || matches.any(|it| matches!(it, Match::Conntrack(_)))
+        rules(&self.nat).next().is_some()
+            || matches.any(|it| matches!(it, Match::Conntrack(_) | Match::ConnMark(_)))
     }
 }
 

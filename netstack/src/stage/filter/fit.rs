@@ -3,12 +3,13 @@
 //! What is the same for every packet of a flow in one state is looked at first. Only where all of that fits may the
 //! rest decide, and then the answer holds for this packet alone.
 
-use super::{Candidate, FlowState, FlowView};
+use super::{Candidate, FlowState, FlowView, Marking};
 use crate::{
     config::{
         ipset::Sets,
         rules::{
-            ConntrackMatch, IcmpType, Match, MultiportSide, Negatable, PortRange, Rule, SetMatch, state_bit,
+            ConntrackMatch, IcmpType, Match, MultiportSide, Negatable, PortRange, Rule, SetMatch, Target,
+            state_bit,
         },
     },
     headers::{Fragment, Headers, Transport, tcp_flag},
@@ -23,10 +24,11 @@ pub(super) struct Subject<'a> {
     ingress: &'a str,
     egress: &'a str,
     ports: Option<(u16, u16)>,
+    marking: &'a mut Marking,
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn new(candidate: &'a Candidate<'a>, sets: &'a Sets) -> Self {
+    pub(super) fn new(candidate: &'a Candidate<'a>, sets: &'a Sets, marking: &'a mut Marking) -> Self {
         let name = |id: Option<InterfaceId>| {
             id.and_then(|id| candidate.interfaces.get(usize::from(id.0))).map_or("", |it| it.name.as_str())
         };
@@ -36,7 +38,20 @@ impl<'a> Subject<'a> {
             }
             _ => None,
         };
-        Self { candidate, sets, ingress: name(candidate.ingress), egress: name(candidate.egress), ports }
+        let (ingress, egress) = (name(candidate.ingress), name(candidate.egress));
+        Self { candidate, sets, ingress, egress, ports, marking }
+    }
+
+    /// Does what a target does that changes the packet and lets it go on.
+    pub(super) fn change(&mut self, target: &Target) {
+        let tracked = self.is_tracked();
+        self.marking.apply(target, tracked);
+    }
+
+    /// Whether the packet belongs to a flow.
+    fn is_tracked(&self) -> bool {
+        let stray = |flow: FlowView| matches!(flow.state, FlowState::Invalid | FlowState::Untracked);
+        self.candidate.flow.is_some_and(|flow| !stray(flow))
     }
 
     /// The headers as they stand at this station.
@@ -115,6 +130,11 @@ impl<'a> Subject<'a> {
             }
             Match::Conntrack(wanted) => conntrack(wanted, self.candidate.flow.as_ref()),
             Match::Set(wish) if !self.varies(wanted) => self.set(wish),
+            Match::Mark(wish) => require(wish.holds(wish.value.fits(self.marking.packet)), "--mark"),
+            Match::ConnMark(wish) => {
+                let found = wish.holds(wish.value.fits(self.marking.flow));
+                require(found && self.is_tracked(), "--mark")
+            }
             Match::Icmp(_) | Match::Set(_) | Match::Comment(_) | Match::Mac(_) | Match::Limit(_) => Ok(()),
         }
     }

@@ -2,6 +2,7 @@
 
 mod fit;
 mod index;
+mod marking;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -19,6 +20,7 @@ use crate::{
 use core::fmt;
 use index::Search;
 pub use index::{Indexes, TableIndex};
+pub use marking::Marking;
 use smoltcp::{time::Instant, wire::Ipv4Address};
 
 /// The state of connection tracking that a rule may look at.
@@ -49,6 +51,8 @@ pub struct FlowView {
     pub original: (Ipv4Address, u16, Ipv4Address, u16),
     /// Source, destination and ports as the answers carry them.
     pub reply: (Ipv4Address, u16, Ipv4Address, u16),
+    /// The flow's mark, as the packet found it.
+    pub mark: u32,
 }
 
 impl FlowView {
@@ -198,18 +202,21 @@ struct Place {
 
 /// Asks the chain of the table at `hook`. With `effects` unset nothing at all changes, not even a token bucket.
 ///
+/// `marking` is what the rules asked before have left of the packet, and becomes what these leave.
+///
 /// A listener is told of every rule; when nobody listens, rules that cannot fit are passed over.
 pub fn evaluate<'r, T: Trace>(
     rules: Ruleset<'r>,
     hook: Hook,
     candidate: &Candidate<'_>,
     effects: bool,
+    marking: &mut Marking,
     trail: &mut Trail,
     trace: &mut T,
 ) -> Ruling<'r> {
     let (table, name) = (rules.table, rules.table.name);
     let Some(base) = table.builtin(hook) else { return Ruling::Accept };
-    let subject = fit::Subject::new(candidate, rules.sets);
+    let mut subject = fit::Subject::new(candidate, rules.sets, marking);
     let bytes = u64::from(candidate.headers.total_length);
     // What is said of a fragment says nothing about the other packets of its flow.
     trail.unstable |= candidate.headers.fragment != Fragment::Whole;
@@ -272,6 +279,7 @@ pub fn evaluate<'r, T: Trace>(
                 let _ = trail.logged.push(here);
             }
             Some(Target::TcpMss(limit)) => trail.mss.add(*limit),
+            Some(target @ (Target::Mark(_) | Target::ConnMark(_))) => subject.change(target),
             // A return is a walk to the chain's end.
             Some(Target::Return) => at.next = end,
             Some(target @ (Target::Jump(next) | Target::Goto(next))) => {

@@ -3,8 +3,8 @@ use crate::{
     config::{
         PortInfo,
         rules::{
-            Builtin, Chain, ConntrackMatch, IcmpType, InterfacePattern, Limit, Log, Match, Negatable,
-            PortRange, RejectWith, Tables, state_bit,
+            Builtin, Chain, ConnMark, ConntrackMatch, IcmpType, InterfacePattern, Limit, Log, MarkMasks,
+            Masked, Match, Negatable, PortRange, RejectWith, Tables, state_bit,
         },
     },
     headers::{Checksum, Transport, tcp_flag},
@@ -73,6 +73,7 @@ impl World {
                 protocol: 6,
                 original: (SOURCE, 40000, DESTINATION, 80),
                 reply: (DESTINATION, 80, SOURCE, 40000),
+                mark: 0,
             }),
             frame: [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 9]].concat(),
             now: Instant::from_secs(100),
@@ -107,7 +108,7 @@ impl World {
             now: self.now,
         };
         let rules = Ruleset { table, index: TableIndex::NONE, sets: Sets::NONE };
-        evaluate(rules, Hook::Forward, &candidate, effects, trail, trace)
+        evaluate(rules, Hook::Forward, &candidate, effects, &mut Marking::default(), trail, trace)
     }
 }
 
@@ -407,4 +408,29 @@ fn every_rule_looked_at_is_told() {
         "filter FORWARD policy DROP",
     ];
     assert_eq!(transcript.lines, expected);
+}
+
+#[test]
+fn a_mark_is_seen_by_the_rules_that_follow() {
+    let marked = |mark| accept_if(Match::Mark(Masked::whole(mark).into()));
+    let flow_marked = |mark| accept_if(Match::ConnMark(Masked::whole(mark).into()));
+    let mark = |value| rule(Target::Mark(Masked::whole(value)));
+    let save = rule(Target::ConnMark(ConnMark::Save(MarkMasks::ALL)));
+    let restore = rule(Target::ConnMark(ConnMark::Restore(MarkMasks::ALL)));
+    let dropped = Ruling::Drop(DropReason::FirewallPolicy);
+    for (rules, expected) in [
+        (vec![marked(0)], Ruling::Accept),
+        (vec![mark(1), marked(1)], Ruling::Accept),
+        (vec![marked(1), mark(1)], dropped),
+        (vec![mark(2), flow_marked(2)], dropped),
+        (vec![mark(2), save.clone(), flow_marked(2)], Ruling::Accept),
+        (vec![mark(3), save.clone(), mark(0), restore, marked(3)], Ruling::Accept),
+    ] {
+        let (ruling, trail) = World::new().ask(&table(rules.clone()));
+        assert_eq!((ruling, trail.unstable), (expected, false), "{rules:?}");
+    }
+    let stray = FlowView { state: FlowState::Invalid, ..World::new().flow.unwrap() };
+    let world = World { flow: Some(stray), ..World::new() };
+    assert_eq!(world.ask(&table(vec![flow_marked(0)])).0, dropped, "what has no flow has no mark of one");
+    assert_eq!(world.ask(&table(vec![mark(2), save, flow_marked(2)])).0, dropped);
 }

@@ -115,9 +115,11 @@ impl FlowTable {
         self.marks[id.place()]
     }
 
-    /// Marks the flow at a place.
+    /// Marks the flow at a place. What was decided by its old mark does not hold any more.
     pub fn set_mark(&mut self, id: FlowId, mark: u32) {
-        self.marks[id.place()] = mark;
+        if core::mem::replace(&mut self.marks[id.place()], mark) != mark {
+            self.get_mut(id).shortcuts = [None; 2];
+        }
     }
 
     /// Where the first packet of the flow at a place came in; `lo`: it was made here.

@@ -5,11 +5,16 @@ use crate::{
     config::{
         PortInfo,
         ipset::Sets,
-        rules::{ConntrackMatch, Counters, Hook, IcmpType, InterfacePattern, Limit, Log, Target},
+        rules::{
+            ConnMark, ConntrackMatch, Counters, Hook, IcmpType, InterfacePattern, Limit, Log, MarkMasks,
+            Masked, Target,
+        },
     },
     headers::{Headers, Transport, tcp_flag},
     interface::{InterfaceId, InterfaceName},
-    stage::filter::{Candidate, CounterRef, FlowState, FlowView, Ruleset, Trail, evaluate, tests::syn},
+    stage::filter::{
+        Candidate, CounterRef, FlowState, FlowView, Marking, Ruleset, Trail, evaluate, tests::syn,
+    },
     test_support::property,
     trace::{Silent, Transcript},
 };
@@ -56,7 +61,11 @@ fn matches(protocol: u8) -> BoxedStrategy<Match> {
         Match::Conntrack(ConntrackMatch { states: Some(states.into()), ..ConntrackMatch::default() })
     });
     let mac = (0..3u8).prop_map(|last| Match::Mac(EthernetAddress([2, 0, 0, 0, 0, last]).into()));
-    let general = prop_oneof![limit, states, mac, Just(Match::Comment(String::from("why")))];
+    let marks = (0..4u32, any::<bool>()).prop_map(|(mark, of_flow)| match of_flow {
+        true => Match::ConnMark(Masked::whole(mark).into()),
+        false => Match::Mark(Masked::whole(mark).into()),
+    });
+    let general = prop_oneof![limit, states, mac, marks, Just(Match::Comment(String::from("why")))];
     let multiport =
         (0..3u8, any::<bool>(), collection::vec(range(), 1..6)).prop_map(|(which, not, value)| {
             let sides = [MultiportSide::Source, MultiportSide::Destination, MultiportSide::Either];
@@ -89,6 +98,8 @@ fn target() -> impl Strategy<Value = Option<Target>> {
         3 => Just(Some(Target::Drop)),
         2 => Just(Some(Target::Return)),
         2 => Just(Some(Target::Log(Log::default()))),
+        2 => (0..4u32, 0..4u32).prop_map(|(value, mask)| Some(Target::Mark(Masked { value, mask }))),
+        1 => Just(Some(Target::ConnMark(ConnMark::Save(MarkMasks::ALL)))),
         4 => (3..6u16).prop_map(|chain| Some(Target::Jump(ChainId(chain)))),
         1 => (3..6u16).prop_map(|chain| Some(Target::Goto(ChainId(chain)))),
     ]
@@ -176,6 +187,7 @@ struct Result {
     counted: Vec<CounterRef>,
     logged: Vec<CounterRef>,
     unstable: bool,
+    marking: Marking,
 }
 
 fn ask(
@@ -201,21 +213,25 @@ fn ask(
             protocol: packet.headers.protocol,
             original: tuple,
             reply: tuple,
+            mark: 0,
         }),
         interfaces: &interfaces,
         now: Instant::from_secs(second),
     };
-    let mut trail = Trail::default();
+    let (mut marking, mut trail) = (Marking::default(), Trail::default());
     let rules = Ruleset { table, index, sets: Sets::NONE };
     let ruling = match transcript {
-        Some(transcript) => evaluate(rules, Hook::Forward, &candidate, false, &mut trail, transcript),
-        None => evaluate(rules, Hook::Forward, &candidate, true, &mut trail, &mut Silent),
+        Some(transcript) => {
+            evaluate(rules, Hook::Forward, &candidate, false, &mut marking, &mut trail, transcript)
+        }
+        None => evaluate(rules, Hook::Forward, &candidate, true, &mut marking, &mut trail, &mut Silent),
     };
     Result {
         ruling: format!("{ruling:?}"),
         counted: trail.counted.to_vec(),
         logged: trail.logged.to_vec(),
         unstable: trail.unstable,
+        marking,
     }
 }
 
@@ -282,7 +298,8 @@ fn one_rule_of_ten_thousand_is_found_without_asking_the_others() {
         interfaces: &interfaces,
         now,
     };
-    let subject = Subject::new(&candidate, Sets::NONE);
+    let mut marking = Marking::default();
+    let subject = Subject::new(&candidate, Sets::NONE, &mut marking);
     assert_eq!(Search::new(chain, &subject, 0).next(0), Some(9_999));
     assert!(index.bytes() < 100 * 10_000, "{} bytes", index.bytes());
 }
