@@ -87,16 +87,10 @@ impl Host {
         let own = |address: &Ipv4Address| {
             !address.is_unspecified() && !address.is_broadcast() && !address.is_multicast()
         };
-        let addresses = || {
-            config
-                .interfaces
-                .iter()
-                .flat_map(|interface| interface.addresses.iter().map(|address| (interface.mtu, address.cidr)))
-        };
-        self.egress.mtus = addresses().map(|(mtu, cidr)| (cidr.address(), mtu)).collect();
+        let addresses = config.interfaces.iter().flat_map(|interface| &interface.addresses);
         self.interface.update_ip_addrs(|list| {
             list.clear();
-            for (_, cidr) in addresses().filter(|(_, cidr)| own(&cidr.address())) {
+            for cidr in addresses.map(|entry| entry.cidr).filter(|cidr| own(&cidr.address())) {
                 if list.push(IpCidr::Ipv4(cidr)).is_err() {
                     log::warn!("more addresses than the router's own sockets can have: {cidr} is not served");
                 }

@@ -77,7 +77,7 @@ impl Router {
         self.filter(arrival, decision, &seen, state, way, trace)?;
         self.mangle_last(arrival, decision, &seen, state, way, trace)?;
         self.translate_source(arrival, decision, &seen, way, random, trace)?;
-        decision.mss = self.mss_limit(decision, &seen, way, trace);
+        decision.mss = self.mss_limit(arrival, decision, &seen, way, trace);
         // The next packet finds another mark of the flow than this one did.
         decision.filtered.unstable |= decision.marking.flow != self.flow_mark(&decision.flow);
         Ok(way)

@@ -140,6 +140,39 @@ fn df_and_too_large_is_answered_with_the_mtu() {
 }
 
 #[test]
+fn a_route_says_how_large_a_packet_may_be_on_its_way() {
+    let mut bench = Bench::network("ip route add 198.51.100.0/24 via 203.0.113.1 mtu 1280");
+    let large = query().payload([7; 1253]).dont_fragment();
+    let left = bench.send(LAN, large.clone());
+    assert_error(&left, LAN, (3, 4), &large);
+    let Body::Icmp { word, .. } = left[0].1.body else { panic!("{left:?}") };
+    assert_eq!(word, 1280);
+    let left = bench.send(LAN, query().payload([7; 1253]));
+    assert_eq!(left.len(), 2, "without DF it goes in two fragments");
+    let elsewhere =
+        udp((ALICE, 40000), (Ipv4Address::new(8, 8, 8, 8), 53)).payload([7; 1253]).dont_fragment();
+    assert_eq!(bench.send(LAN, elsewhere.clone()), [(WAN, one_hop(elsewhere))], "another route");
+    bench.run("ip route replace 198.51.100.0/24 via 203.0.113.1 mtu 9000");
+    assert_eq!(bench.send(LAN, large.clone()), [(WAN, one_hop(large))], "no more than the interface carries");
+}
+
+#[test]
+fn a_flow_on_its_fast_path_takes_over_a_new_mtu_of_its_route() {
+    let mut bench = Bench::network("");
+    let large = query().payload([7; 1253]).dont_fragment();
+    for _ in 0..3 {
+        bench.exchange(LAN, large.clone());
+    }
+    bench.run("ip route replace default via 203.0.113.1 mtu 1280");
+    assert_error(&bench.send(LAN, large.clone()), LAN, (3, 4), &large);
+    let small = query().payload([7; 1252]).dont_fragment();
+    for _ in 0..3 {
+        bench.exchange(LAN, small.clone());
+    }
+    assert_error(&bench.send(LAN, large.clone()), LAN, (3, 4), &large);
+}
+
+#[test]
 fn a_large_packet_is_fragmented_for_a_small_mtu() {
     let mut bench = Bench::network("ip link set eth1 mtu 600");
     let large = query().payload((0..1400).map(|at| at as u8).collect::<Vec<_>>());

@@ -46,6 +46,26 @@ fn a_syn_is_clamped_to_the_smaller_mtu_of_both_ways_and_never_raised() {
 }
 
 #[test]
+fn the_mtu_of_a_route_counts_on_both_ways() {
+    let mut bench = gateway();
+    bench.run(CLAMP);
+    bench.run("ip route replace default via 203.0.113.1 mtu 1400");
+    assert_eq!(offered(&mut bench, 1460), 1360);
+    bench.run("ip route replace default via 203.0.113.1; ip route add 192.168.1.10 dev eth0 mtu 1300");
+    assert_eq!(offered(&mut bench, 1460), 1260, "the way back");
+}
+
+#[test]
+fn a_connection_of_the_router_itself_asks_for_what_its_route_says() {
+    let mut bench = Bench::network("");
+    for (route, size) in [("", 1460), ("mtu 1400", 1360), ("mtu 1400 advmss 1000", 1000)] {
+        bench.run(&format!("ip route replace default via 203.0.113.1 {route}"));
+        let told = bench.command("explain out tcp 203.0.113.2:40000 198.51.100.7:80");
+        assert!(told.contains(&format!("mss         at most {size}\n")), "{told}");
+    }
+}
+
+#[test]
 fn an_answer_to_a_syn_is_clamped_too() {
     let mut bench = gateway();
     bench.run(&format!("ip link set eth1 mtu 1400; {CLAMP}"));

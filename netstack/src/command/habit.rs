@@ -230,8 +230,12 @@ pub fn netstat(words: &[String], _: &Config) -> Result<Action, Failure> {
         for route in router.config().routes.iter() {
             let row = Row::of(route, router.config());
             let number = if row.flags.starts_with('!') { "-" } else { "0" };
+            let mss = match route.metrics.advmss {
+                0 => String::from(number),
+                advmss => format!("{}", advmss + 40),
+            };
             out += &format!(
-                "{:<15} {:<15} {:<15} {:<6}{number:>5} {number:<5} {number:>6} {}\n",
+                "{:<15} {:<15} {:<15} {:<6}{mss:>5} {number:<5} {number:>6} {}\n",
                 row.destination, row.gateway, row.mask, row.flags, row.interface
             );
         }

@@ -13,7 +13,7 @@ use crate::{
         Config, PortInfo,
         address::NewAddress,
         interface::{Interface, InterfaceAddress, InterfaceKind, LinkChange, Scope},
-        route::{NewRoute, Route, RouteKind, RouteMode, RouteProtocol},
+        route::{NewRoute, Route, RouteKind, RouteMetrics, RouteMode, RouteProtocol},
         rules::Tables,
     },
     interface::{InterfaceId, mac_text},
@@ -226,6 +226,7 @@ impl Writer {
                 source: None,
                 scope: Scope::Link,
                 protocol: RouteProtocol::Boot,
+                metrics: RouteMetrics::default(),
             };
             let bridge = description(&bridge, config);
             self.line(format_args!("ip route append {bridge}"));
@@ -270,6 +271,12 @@ fn description(route: &Route, config: &Config) -> String {
     }
     if route.metric != 0 {
         text += &format!(" metric {}", route.metric);
+    }
+    let RouteMetrics { mtu, mtu_locked, advmss, advmss_locked } = route.metrics;
+    for (name, value, locked) in [("mtu", mtu, mtu_locked), ("advmss", advmss, advmss_locked)] {
+        if value != 0 || locked {
+            text += &format!(" {name} {}{value}", if locked { "lock " } else { "" });
+        }
     }
     text
 }

@@ -146,6 +146,11 @@ fn ip_route_prints_what_iproute2_prints() {
 }
 
 #[test]
+fn ip_route_prints_metrics_as_iproute2_does() {
+    replay(include_str!("fixtures/route_metrics.txt"));
+}
+
+#[test]
 fn ip_neigh_prints_what_iproute2_prints() {
     replay(include_str!("fixtures/neighbor.txt"));
 }
@@ -382,7 +387,10 @@ fn any_command(dice: &mut impl FnMut(u64) -> u64) -> String {
         5 => format!("ip link set {device} {}", ["up", "up", "down"][dice(3) as usize]),
         6 => format!("ip link set {device} mtu {} alias \"it's {}\"", 1400 + dice(9), dice(9)),
         7 => format!("ip link set {device} address 02:00:00:00:00:0{}", dice(9)),
-        8..10 => format!("ip route {verb} {network} via {address}{metric}"),
+        8..10 => {
+            let path = ["", "", " mtu 1400", " mtu lock 1300 advmss 1200"][dice(4) as usize];
+            format!("ip route {verb} {network} via {address}{metric}{path}")
+        }
         10 => format!("ip route {verb} {network} dev {device}{metric} src {address}"),
         11 => format!("ip route {verb} {network} via {address} dev {device} onlink proto static"),
         12 => {

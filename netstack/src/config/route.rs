@@ -27,6 +27,36 @@ pub struct Route {
     pub scope: Scope,
     /// Who made it.
     pub protocol: RouteProtocol,
+    /// What it says of the packets that take it.
+    pub metrics: RouteMetrics,
+}
+
+/// What a route says of the packets that take it (`RTAX_*`); 0: nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RouteMetrics {
+    /// `mtu N`: the largest packet, in bytes, where it is smaller than what the interface carries.
+    pub mtu: u16,
+    /// `mtu lock N`: shown, and nothing else, for the router itself does no path MTU discovery.
+    pub mtu_locked: bool,
+    /// `advmss N`: the largest segment that the router's own TCP connections ask for, in bytes.
+    pub advmss: u16,
+    /// `advmss lock N`: shown, and nothing else.
+    pub advmss_locked: bool,
+}
+
+impl RouteMetrics {
+    /// The largest MTU (Linux's `65535 - 15`).
+    pub const MTU_MAX: u16 = u16::MAX - 15;
+    /// The largest segment (Linux's `65535 - 40`).
+    pub const ADVMSS_MAX: u16 = u16::MAX - 40;
+
+    /// Whether a route with these is meant where `wanted` was said; what is 0 there was not.
+    fn fit(self, wanted: Self) -> bool {
+        let locks = |it: Self| (it.mtu_locked, it.advmss_locked);
+        (wanted.mtu == 0 || wanted.mtu == self.mtu)
+            && (wanted.advmss == 0 || wanted.advmss == self.advmss)
+            && (locks(wanted) == (false, false) || locks(wanted) == locks(self))
+    }
 }
 
 /// What a route does.
@@ -77,6 +107,8 @@ pub struct NewRoute {
     pub scope: Option<Scope>,
     /// `proto PROTOCOL`
     pub protocol: RouteProtocol,
+    /// `mtu N`, `advmss N`
+    pub metrics: RouteMetrics,
 }
 
 impl NewRoute {
@@ -90,8 +122,8 @@ impl NewRoute {
             RouteKind::Unreachable => RouteAction::Unreachable,
             RouteKind::Prohibit => RouteAction::Prohibit,
         };
-        let Route { destination, metric, source, scope, protocol, .. } = *route;
-        Self { destination, action, metric, source, scope: Some(scope), protocol }
+        let Route { destination, metric, source, scope, protocol, metrics, .. } = *route;
+        Self { destination, action, metric, source, scope: Some(scope), protocol, metrics }
     }
 }
 
@@ -130,7 +162,7 @@ pub enum RouteMode {
     Prepend,
 }
 
-/// A part of the routes; a field that is `None` matches every route.
+/// A part of the routes; a field that is `None`, or a number that is 0, matches every route.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[allow(missing_docs)]
 pub struct RouteSelector {
@@ -141,6 +173,7 @@ pub struct RouteSelector {
     pub source: Option<Ipv4Address>,
     pub scope: Option<Scope>,
     pub protocol: Option<RouteProtocol>,
+    pub metrics: RouteMetrics,
 }
 
 /// The word that stands before a route.
@@ -214,6 +247,7 @@ impl RouteSelector {
             && fits(self.source, route.source)
             && fits(self.scope, Some(route.scope))
             && fits(self.protocol, Some(route.protocol))
+            && route.metrics.fit(self.metrics)
     }
 }
 
@@ -274,6 +308,17 @@ impl Config {
         Change { routes: StaleRoutes::All, ..Change::NONE }
     }
 
+    /// Which route to exactly this network is used: the first one in order whose interface is up.
+    pub fn route_in_use(&self, network: Ipv4Cidr) -> Option<&Route> {
+        self.routes.to(network).find(|route| route.interface().is_none_or(|id| self.interface(id).up))
+    }
+
+    /// The route that leads to `address`.
+    pub fn route_towards(&self, address: Ipv4Address) -> Option<&Route> {
+        let mut networks = (0..=32).rev().map(|length| Ipv4Cidr::new(address, length).network());
+        networks.find_map(|network| self.route_in_use(network))
+    }
+
     /// Whether a route leads anywhere now, apart from those that are there already.
     pub fn accepts_route(&self, new: &NewRoute) -> bool {
         self.check_route(new).is_ok()
@@ -328,8 +373,8 @@ impl Config {
         if new.source.is_some_and(|source| !self.is_local(source)) {
             return refuse("Error: Invalid prefsrc address.");
         }
-        let NewRoute { destination, metric, source, protocol, .. } = *new;
-        Ok(Route { destination, kind, metric, source, scope, protocol })
+        let NewRoute { destination, metric, source, protocol, metrics, .. } = *new;
+        Ok(Route { destination, kind, metric, source, scope, protocol, metrics })
     }
 
     /// Whether a router could have this address: some single station. As on Linux, it may be this one.
@@ -415,6 +460,7 @@ fn kernel_route(interface: InterfaceId, address: Ipv4Cidr) -> Option<Route> {
         source: Some(address.address()),
         scope: Scope::Link,
         protocol: RouteProtocol::Kernel,
+        metrics: RouteMetrics::default(),
     })
 }
 

@@ -2,10 +2,10 @@
 
 use crate::{
     exchange::Exchange,
-    headers::{ETHERNET_HEADER, protocol, tcp_flag},
+    headers::{ETHERNET_HEADER, protocol},
     packet::Packet,
     wire::{
-        checksum::{self, Delta},
+        checksum,
         ipv4::{IPV4_HEADER, Identifications, write_ethernet},
     },
 };
@@ -13,7 +13,6 @@ use alloc::{collections::VecDeque, vec::Vec};
 use smoltcp::{
     phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken},
     time::Instant,
-    wire::Ipv4Address,
 };
 
 /// Frames that wait to be routed.
@@ -25,8 +24,6 @@ const MTU: usize = u16::MAX as usize;
 pub(super) struct Egress {
     queue: VecDeque<Packet>,
     identifications: Identifications,
-    /// Own addresses, with the MTU of their interface.
-    pub(super) mtus: Vec<(Ipv4Address, u16)>,
     /// For a packet that is longer than the buffers of the exchange.
     scratch: Vec<u8>,
 }
@@ -36,7 +33,6 @@ impl Egress {
         Self {
             queue: VecDeque::with_capacity(QUEUE),
             identifications: Identifications::new(seed),
-            mtus: Vec::new(),
             scratch: Vec::new(),
         }
     }
@@ -53,30 +49,9 @@ impl Egress {
         self.queue.pop_front()
     }
 
-    /// Lowers the MSS of a SYN to what fits the interface that the source address belongs to (RFC 9293 3.7.1): smoltcp,
-    /// told of no limit, offers 64 KiB.
-    fn limit_mss(&self, ip: &mut [u8]) {
-        const MSS_OPTION: [u8; 2] = [2, 4];
-        let source = Ipv4Address::new(ip[12], ip[13], ip[14], ip[15]);
-        let Some((_, mtu)) = self.mtus.iter().find(|(address, _)| *address == source) else { return };
-        let tcp = &mut ip[IPV4_HEADER..];
-        // smoltcp puts the option first.
-        if tcp.len() < 24 || tcp[13] & tcp_flag::SYN == 0 || tcp[20..22] != MSS_OPTION {
-            return;
-        }
-        let offered = u16::from_be_bytes([tcp[22], tcp[23]]);
-        let mss = offered.min(mtu.saturating_sub(40));
-        tcp[22..24].copy_from_slice(&mss.to_be_bytes());
-        let sum = Delta::NONE.word(offered, mss).apply(u16::from_be_bytes([tcp[16], tcp[17]]));
-        tcp[16..18].copy_from_slice(&sum.to_be_bytes());
-    }
-
     /// Completes the header of a packet of ours. smoltcp does no path MTU discovery, so DF must be clear (RFC 1191 3), and
     /// then the identification must differ (RFC 6864 4.1).
     fn complete(&mut self, ip: &mut [u8], dont_fragment: bool) {
-        if ip[9] == protocol::TCP {
-            self.limit_mss(ip);
-        }
         ip[4..6].copy_from_slice(&self.identifications.draw().to_be_bytes());
         ip[6..8].copy_from_slice(&[u8::from(dont_fragment) << 6, 0]);
         set_checksum(ip);

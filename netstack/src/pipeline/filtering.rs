@@ -3,7 +3,7 @@
 use super::{Arrival, Decision, Refusal, Way, decision};
 use crate::{
     config::rules::{Hook, TableName},
-    headers::Headers,
+    headers::{Headers, Transport, tcp_flag},
     interface::InterfaceId,
     router::Router,
     stage::{
@@ -112,10 +112,12 @@ impl Router {
         }
     }
 
-    /// What TCPMSS rules leave of the maximum segment size. What fits the way is what fits both ways: the sender will
-    /// get segments of that size, and send such ones, too (Linux: net/netfilter/xt_TCPMSS.c).
+    /// What TCPMSS rules leave of the maximum segment size, and the route of that of a connection of the router's own. What
+    /// fits the way is what fits both ways: the sender will get segments of that size, and send such ones, too (Linux:
+    /// net/netfilter/xt_TCPMSS.c).
     pub(super) fn mss_limit<T: Trace>(
         &self,
+        arrival: &Arrival<'_>,
         decision: &Decision,
         seen: &Headers,
         way: Way,
@@ -129,7 +131,13 @@ impl Router {
             };
             mss::of_mtu(way.mtu().min(back))
         });
-        let limit = limits.bytes.into_iter().chain(path).min()?;
+        let own = match (arrival.ingress, way, seen.transport) {
+            (None, Way::Forward(hop, _), Transport::Tcp { flags, .. }) if flags & tcp_flag::SYN != 0 => {
+                Some(hop.advmss)
+            }
+            _ => None,
+        };
+        let limit = limits.bytes.into_iter().chain(path).chain(own).min()?;
         trace.station(format_args!("mss         at most {limit}"));
         Some(limit)
     }

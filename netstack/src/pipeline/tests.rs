@@ -4,7 +4,7 @@ use crate::{
     config::{
         Change, Config, PortInfo,
         interface::{InterfaceAddress, Scope},
-        route::{Route, RouteKind, RouteProtocol, StaticNeighbor},
+        route::{Route, RouteKind, RouteMetrics, RouteProtocol, StaticNeighbor},
         rules::{Hook, InterfacePattern, Negatable, Policy, RejectWith, Rule, Target},
     },
     exchange::Exchange,
@@ -121,6 +121,7 @@ fn route(destination: Ipv4Cidr, interface: InterfaceId, gateway: Option<u8>) -> 
         source: None,
         scope: Scope::Global,
         protocol: RouteProtocol::Boot,
+        metrics: RouteMetrics::default(),
     }
 }
 

@@ -8,10 +8,11 @@ use super::lpm::Lpm;
 use crate::{
     config::{
         Config,
-        interface::{Interface, InterfaceKind, ReversePath, Scope},
-        route::{Route, RouteKind},
+        interface::{Interface, InterfaceKind, MTU_MIN, ReversePath, Scope},
+        route::{Route, RouteKind, RouteMetrics},
     },
     interface::InterfaceId,
+    stage::mss,
 };
 use alloc::{collections::BTreeMap, vec::Vec};
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
@@ -52,8 +53,10 @@ pub struct NextHop {
     pub gateway: Option<Ipv4Address>,
     /// Source of what the router itself sends this way; `None`: it has no address that would do.
     pub source: Option<Ipv4Address>,
-    /// Largest IP packet of the interface, in bytes.
+    /// Largest IP packet that may go this way, in bytes.
     pub mtu: u16,
+    /// Largest segment that the router's own TCP connections ask for, in bytes.
+    pub advmss: u16,
 }
 
 impl NextHop {
@@ -209,12 +212,7 @@ fn entry_for(network: Ipv4Cidr, config: &Config) -> Option<Entry> {
         if loopback.iter().any(|address| address.cidr.contains_subnet(&network)) {
             return None;
         }
-        let usable = config.routes.to(network).filter(|route| match route.kind {
-            RouteKind::Unicast { interface, .. } => config.interface(interface).up,
-            _ => true,
-        });
-        // Of several routes the lowest metric wins, and among equals the first: they are sorted so.
-        usable.map(|route| entry_of(route, config)).next()
+        Some(entry_of(config.route_in_use(network)?, config))
     })
 }
 
@@ -266,7 +264,12 @@ fn entry_of(route: &Route, config: &Config) -> Entry {
         RouteKind::Unicast { interface: id, gateway, .. } => {
             let interface = config.interface(id);
             let source = route.source.or_else(|| source_on(interface, gateway, route.scope));
-            Destination::Unicast(NextHop { interface: id, gateway, source, mtu: interface.mtu })
+            let mtu = path_mtu(&route.metrics, interface);
+            let advmss = match route.metrics.advmss {
+                0 => mss::of_mtu(mtu),
+                advmss => advmss.min(mss::of_mtu(mtu)),
+            };
+            Destination::Unicast(NextHop { interface: id, gateway, source, mtu, advmss })
         }
         RouteKind::Blackhole => Destination::Blackhole,
         RouteKind::Unreachable => Destination::Unreachable,
@@ -279,6 +282,14 @@ fn entry_of(route: &Route, config: &Config) -> Entry {
     Entry { destination, source }
 }
 
+/// The largest packet that a route lets through: what it says, as far as the interface carries it.
+fn path_mtu(metrics: &RouteMetrics, interface: &Interface) -> u16 {
+    match metrics.mtu {
+        0 => interface.mtu,
+        mtu => mtu.clamp(MTU_MIN, interface.mtu),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,7 +297,7 @@ mod tests {
         config::{
             Change, PortInfo, StaleRoutes,
             interface::InterfaceAddress,
-            route::{NewRoute, RouteAction, RouteMode, RouteProtocol, RouteSelector},
+            route::{NewRoute, RouteAction, RouteMetrics, RouteMode, RouteProtocol, RouteSelector},
             tests::cidr,
         },
         test_support::{interface_address, property},
@@ -309,6 +320,7 @@ mod tests {
             source: None,
             scope: if gateway.is_some() { Scope::Global } else { Scope::Link },
             protocol: RouteProtocol::Boot,
+            metrics: RouteMetrics::default(),
         }
     }
 
@@ -405,6 +417,23 @@ mod tests {
         assert_eq!(next_hop(&config, "203.0.113.1").gateway, Some(ip("10.0.2.9")));
         config.interfaces[2].up = false;
         assert_eq!(next_hop(&config, "203.0.113.1").gateway, Some(ip("192.168.1.8")));
+    }
+
+    #[test]
+    fn a_route_lowers_the_mtu_of_its_interface_and_never_raises_it() {
+        for (mtu, advmss, expected) in [
+            (0, 0, (1500, 1460)),
+            (1400, 0, (1400, 1360)),
+            (1400, 1000, (1400, 1000)),
+            (9000, 9000, (1500, 1460)),
+            (1, 0, (68, 28)),
+        ] {
+            let mut config = gateway();
+            let metrics = RouteMetrics { mtu, advmss, ..RouteMetrics::default() };
+            config.routes.extend([Route { metrics, ..via("203.0.113.0/24", ETH0, None) }]);
+            let hop = next_hop(&config, "203.0.113.1");
+            assert_eq!((hop.mtu, hop.advmss), expected);
+        }
     }
 
     #[test]
@@ -512,8 +541,15 @@ mod tests {
                 let gateway = if first_gateway { "10.0.2.2" } else { "192.168.1.2" };
                 let unicast = RouteAction::Unicast { interface: None, gateway: Some(ip(gateway)), onlink: false };
                 let action = if blackhole { RouteAction::Blackhole } else { unicast };
-                let (scope, protocol) = (None, RouteProtocol::Boot);
-                let new = NewRoute { destination, action, metric, source: None, scope, protocol };
+                let new = NewRoute {
+                    destination,
+                    action,
+                    metric,
+                    source: None,
+                    scope: None,
+                    protocol: RouteProtocol::Boot,
+                    metrics: RouteMetrics { mtu: 100 * metric as u16, ..RouteMetrics::default() },
+                };
                 let change = match delete {
                     true => config.delete_route(destination, &RouteSelector::default()),
                     false => config.add_route(&new, RouteMode::Replace),

@@ -70,12 +70,14 @@ pub fn words(before: &[&str]) -> &'static [&'static str] {
             &["add", "append", "change", "del", "flush", "get", "help", "prepend", "replace", "show"]
         }
         Some('r') => &[
+            "advmss",
             "blackhole",
             "default",
             "dev",
             "from",
             "iif",
             "metric",
+            "mtu",
             "oif",
             "onlink",
             "prohibit",

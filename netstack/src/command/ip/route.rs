@@ -12,7 +12,8 @@ use crate::{
         Config,
         interface::Scope,
         route::{
-            NewRoute, Route, RouteAction, RouteKind, RouteKindName, RouteMode, RouteProtocol, RouteSelector,
+            NewRoute, Route, RouteAction, RouteKind, RouteKindName, RouteMetrics, RouteMode, RouteProtocol,
+            RouteSelector,
         },
     },
     router::Router,
@@ -44,6 +45,7 @@ pub fn parse(options: Options, mut words: Arguments<'_>, config: &Config) -> Res
 
 const USAGE: &str = "Usage: ip route { add | append | change | del | prepend | replace } [ TYPE ] PREFIX [ via ADDRESS ] [ dev DEVICE ]
                   [ onlink ] [ metric NUMBER ] [ src ADDRESS ] [ scope SCOPE ] [ proto PROTOCOL ]
+                  [ mtu [ lock ] NUMBER ] [ advmss [ lock ] NUMBER ]
        ip route { show | flush } [ [ root | match | exact ] PREFIX ] [ dev DEVICE ] [ via ADDRESS ] [ src ADDRESS ]
                   [ metric NUMBER ] [ type TYPE ] [ scope SCOPE ] [ proto PROTOCOL ]
        ip route get ADDRESS [ from ADDRESS ] [ iif DEVICE ] [ oif DEVICE ]
@@ -78,10 +80,27 @@ impl Description {
                 "proto" | "protocol" => it.selector.protocol = Some(protocol(words.value()?)?),
                 "metric" | "priority" | "preference" => it.selector.metric = Some(metric(words.value()?)?),
                 "table" => main_table(words.value()?)?,
-                "tos" | "dsfield" | "mtu" | "advmss" | "nexthop" | "nhid" | "encap" | "from" | "as"
-                | "expires" | "window" | "rtt" | "hoplimit" | "initcwnd" | "initrwnd" | "realms"
-                | "weight" | "pervasive" | "pref" | "features" | "quickack" | "congctl" | "cwnd"
-                | "ssthresh" => {
+                "mtu" | "advmss" => {
+                    let locked = words.peek() == Some("lock");
+                    if locked {
+                        words.next();
+                    }
+                    let value = words.value()?;
+                    let name = if word == "mtu" { "mtu" } else { "mss" };
+                    let number: u32 = number(value)
+                        .ok_or_else(|| Failure::wrong(value, format_args!("\"{name}\" value is invalid")))?;
+                    let metrics = &mut it.selector.metrics;
+                    if word == "mtu" {
+                        metrics.mtu = number.min(RouteMetrics::MTU_MAX.into()) as u16;
+                        metrics.mtu_locked |= locked;
+                    } else {
+                        metrics.advmss = number.min(RouteMetrics::ADVMSS_MAX.into()) as u16;
+                        metrics.advmss_locked |= locked;
+                    }
+                }
+                "tos" | "dsfield" | "nexthop" | "nhid" | "encap" | "from" | "as" | "expires" | "window"
+                | "rtt" | "hoplimit" | "initcwnd" | "initrwnd" | "realms" | "weight" | "pervasive"
+                | "pref" | "features" | "quickack" | "congctl" | "cwnd" | "ssthresh" => {
                     return Err(Failure::unsupported(word));
                 }
                 _ => {
@@ -126,6 +145,7 @@ fn set(words: Arguments<'_>, config: &Config, mode: RouteMode) -> Result<Action,
         source: selector.source,
         scope: selector.scope,
         protocol: selector.protocol.unwrap_or(RouteProtocol::Boot),
+        metrics: selector.metrics,
     };
     Ok(Action::edit(move |config| config.add_route(&new, mode)))
 }
@@ -354,8 +374,28 @@ fn entry(printer: &mut Printer, route: &Route, selector: &RouteSelector, router:
         printer.text(format_args!("{name} "));
     }
     printer.close_array();
+    metrics(printer, &route.metrics);
     printer.text("\n");
     printer.close_object();
+}
+
+/// What a route says of the packets that take it.
+pub fn metrics(printer: &mut Printer, metrics: &RouteMetrics) {
+    let RouteMetrics { mtu, mtu_locked, advmss, advmss_locked } = *metrics;
+    if mtu == 0 && advmss == 0 {
+        return;
+    }
+    printer.open_array("metrics");
+    printer.open_object("");
+    for (name, value, locked) in [("mtu", mtu, mtu_locked), ("advmss", advmss, advmss_locked)] {
+        if value != 0 {
+            let lock = if locked { "lock " } else { "" };
+            printer.text(format_args!("{name} {lock}{value} "));
+            printer.json_number(name, value.into());
+        }
+    }
+    printer.close_object();
+    printer.close_array();
 }
 
 /// A destination as `ip route` shows it: `default`, a network, or a host without its length.

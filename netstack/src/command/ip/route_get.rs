@@ -1,6 +1,6 @@
 //! `ip route get`: asks the forwarding table itself where a packet would go.
 
-use super::Options;
+use super::{Options, route};
 use crate::{
     command::{
         Action, Failure,
@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     interface::InterfaceId,
     router::Router,
-    table::fib::{Destination, NextHop},
+    table::fib::Destination,
 };
 use alloc::string::String;
 use smoltcp::wire::Ipv4Address;
@@ -70,21 +70,14 @@ fn answer(options: Options, question: &Question, router: &Router) -> Result<Stri
         (None, Some(from)) if !config.is_local(from) => return Err(refuse("Network is unreachable")),
         (None, _) => {}
     }
-    let (kind, next_hop, cache) = match destination {
-        Destination::Unicast(next_hop) => ("unicast", next_hop, None),
+    let (kind, interface, gateway, source, cache) = match destination {
+        Destination::Unicast(hop) => ("unicast", hop.interface, hop.gateway, hop.source, None),
         Destination::Local { .. } => {
-            let interface = InterfaceId::LOOPBACK;
-            let source = Some(question.address);
-            (
-                "local",
-                NextHop { interface, gateway: None, source, mtu: config.interface(interface).mtu },
-                Some("local"),
-            )
+            ("local", InterfaceId::LOOPBACK, None, Some(question.address), Some("local"))
         }
         Destination::Broadcast { interface: Some(interface) } => {
             let source = router.fib().source_for(question.address);
-            let next_hop = NextHop { interface, gateway: None, source, mtu: config.interface(interface).mtu };
-            ("broadcast", next_hop, Some("local,brd"))
+            ("broadcast", interface, None, source, Some("local,brd"))
         }
         Destination::Blackhole => return Err(refuse("Invalid argument")),
         Destination::Unreachable => return Err(refuse("No route to host")),
@@ -93,7 +86,7 @@ fn answer(options: Options, question: &Question, router: &Router) -> Result<Stri
             return Err(refuse("Network is unreachable"));
         }
     };
-    if question.egress.is_some_and(|wanted| wanted != next_hop.interface) {
+    if question.egress.is_some_and(|wanted| wanted != interface) {
         return Err(refuse("Network is unreachable"));
     }
 
@@ -106,14 +99,14 @@ fn answer(options: Options, question: &Question, router: &Router) -> Result<Stri
     if let Some(from) = question.from {
         printer.string("from", "from ", from, " ");
     }
-    if let Some(gateway) = next_hop.gateway {
+    if let Some(gateway) = gateway {
         printer.string("gateway", "via ", gateway, " ");
     }
-    printer.string("dev", "dev ", config.name(next_hop.interface), " ");
+    printer.string("dev", "dev ", config.name(interface), " ");
     if options.details {
         printer.string("table", "table ", if kind == "unicast" { "main" } else { "local" }, " ");
     }
-    if let Some(source) = next_hop.source.filter(|_| question.from.is_none()) {
+    if let Some(source) = source.filter(|_| question.from.is_none()) {
         printer.string("prefsrc", "src ", source, " ");
     }
     printer.open_array("flags");
@@ -129,6 +122,9 @@ fn answer(options: Options, question: &Question, router: &Router) -> Result<Stri
         cache.split(',').for_each(|flag| printer.element(flag));
     }
     printer.close_array();
+    if let Some(route) = config.route_towards(question.address).filter(|_| kind == "unicast") {
+        route::metrics(&mut printer, &route.metrics);
+    }
     if let Some(ingress) = question.ingress {
         printer.string("iif", "iif ", config.name(ingress), " ");
     }

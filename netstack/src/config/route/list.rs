@@ -169,7 +169,7 @@ mod tests {
     use super::*;
     use crate::{
         config::interface::Scope,
-        config::route::{RouteKind, RouteProtocol},
+        config::route::{RouteKind, RouteMetrics, RouteProtocol},
         config::tests::cidr,
         test_support::property,
     };
@@ -183,6 +183,7 @@ mod tests {
             source: None,
             scope: Scope::Global,
             protocol,
+            metrics: RouteMetrics::default(),
         }
     }
 

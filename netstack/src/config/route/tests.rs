@@ -28,6 +28,7 @@ fn via(destination: &str, gateway: &str) -> NewRoute {
         source: None,
         scope: None,
         protocol: RouteProtocol::Boot,
+        metrics: RouteMetrics::default(),
     }
 }
 
