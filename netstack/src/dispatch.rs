@@ -136,6 +136,12 @@ impl Router {
         if let (Some(limit), Ok(way)) = (decision.mss, decision.way) {
             mss::lower(&mut packet, headers, limit, way.mtu());
         }
+        if let (true, Ok(way)) = (self.helps(), decision.way)
+            && let Some(helped) = begun_or_known(begun, &decision.flow)
+            && let Err(reason) = self.help(cx, &mut packet, headers, helped, way.mtu())
+        {
+            return self.discard(cx, packet, reason);
+        }
         match decision.way {
             Ok(Way::Deliver) => {
                 let outcome = self.deliver(cx, packet);
@@ -349,7 +355,8 @@ impl Router {
         // Each segment may move a connection that is not established, and the next packet assures a flow.
         let moving = flow.protocol() == protocol::TCP && flow.tcp != TcpState::Established;
         let to_be_assured = flow.is(status::SEEN_REPLY) && !flow.is(status::ASSURED);
-        if decision.filtered.unstable || moving || to_be_assured || flow.is(status::ASKED) {
+        let passing = decision.filtered.unstable || moving || to_be_assured || flow.is(status::ASKED);
+        if passing || self.helps() && self.is_helped(id) {
             return;
         }
         let Some(path) = self.paths.intern(&decision.filtered.counted) else { return };
@@ -526,6 +533,14 @@ impl Router {
             }
         }
         self.discard(cx, packet, DropReason::NeighborFailed);
+    }
+}
+
+/// The flow that a packet belongs to now, and its direction in it.
+fn begun_or_known(begun: Option<FlowId>, part: &FlowPart) -> Option<(FlowId, Direction)> {
+    match part {
+        FlowPart::Existing { id, direction, .. } => Some((*id, *direction)),
+        _ => begun.map(|id| (id, Direction::Original)),
     }
 }
 

@@ -16,6 +16,7 @@ pub mod exchange;
 pub mod explain;
 mod fastpath;
 pub mod headers;
+mod helper;
 pub mod host;
 mod ingress;
 pub mod interface;

@@ -83,6 +83,7 @@ drop_reasons! {
     PortsExhausted "ports-exhausted" "No port is left for the translation.",
     NatUntracked "nat-untracked" "It would leave untranslated through an interface that translates.",
     NatFiltered "nat-filtered" "For the outer port of an inner host, from one that it has not spoken to.",
+    NatHelper "nat-helper" "It tells its receiver an address that is not known there, and cannot be made to tell another one (FTP).",
     NatRedirect "nat-redirect" "An ICMP redirect about a translated flow: it speaks of addresses that its receiver does not know.",
     NeighborPending "neighbor-pending" "Too many packets wait for one next hop's MAC address.",
     NeighborFailed "neighbor-failed" "Its next hop does not answer ARP.",

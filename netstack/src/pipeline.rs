@@ -24,12 +24,14 @@ use crate::{
     },
     table::{
         connections::Draft,
+        expectations::ExpectationId,
         fib::{Destination, NextHop},
         flow::{Direction, FlowId, Tuple, status},
+        tick::Tick,
     },
     trace::Trace,
 };
-use smoltcp::wire::Ipv4Address;
+use smoltcp::{time::Instant, wire::Ipv4Address};
 
 impl Router {
     /// Decides what becomes of a packet.
@@ -108,11 +110,21 @@ impl Router {
         (state, decision.flow) = match track::track(&self.connections, settings, arrival) {
             _ if let Some(view) = arrival.answers => (view.state, FlowPart::Answer(view)),
             Tracked::Flow { id, direction, state, effect } => {
+                let announced = state == FlowState::New
+                    && self
+                        .expectation_of(
+                            &self.connections.flows.get(id).tuple(Direction::Original),
+                            arrival.now,
+                        )
+                        .is_some();
+                let state = if announced { FlowState::Related } else { state };
                 (state, FlowPart::Existing { id, direction, effect })
             }
             Tracked::New { tuple, tcp, replaces } => {
                 let ingress = arrival.ingress.unwrap_or(InterfaceId::LOOPBACK);
-                (FlowState::New, FlowPart::New(Draft { replaces, ingress, ..Draft::plain(tuple, tcp) }))
+                let expected = self.expectation_of(&tuple, arrival.now);
+                let state = if expected.is_some() { FlowState::Related } else { FlowState::New };
+                (state, FlowPart::New(Draft { replaces, ingress, expected, ..Draft::plain(tuple, tcp) }))
             }
             Tracked::Related { id, direction } => (FlowState::Related, FlowPart::Error { id, direction }),
             Tracked::Invalid => (FlowState::Invalid, FlowPart::None),
@@ -122,6 +134,12 @@ impl Router {
             self.trace_flow(&decision.flow, state, trace);
         }
         state
+    }
+
+    /// What was announced by another flow, where a packet with this tuple is that.
+    fn expectation_of(&self, tuple: &Tuple, now: Instant) -> Option<ExpectationId> {
+        let expectations = &self.connections.expectations;
+        if expectations.is_empty() { None } else { expectations.find(tuple, Tick::at(now)) }
     }
 
     /// RFC 5508 does not translate redirects, and Linux drops them where addresses are translated.
@@ -336,7 +354,7 @@ impl Router {
 
 fn new_view(draft: &Draft) -> FlowView {
     FlowView {
-        state: FlowState::New,
+        state: if draft.expected.is_some() { FlowState::Related } else { FlowState::New },
         original_direction: true,
         source_translated: draft.status & status::SOURCE_NAT != 0,
         destination_translated: draft.status & status::DESTINATION_NAT != 0,

@@ -4,6 +4,8 @@ use crate::site::{Capture, Site};
 use smoltcp::wire::Ipv4Address;
 use tests::{namespace::in_namespace, network::WAN_SIDE};
 
+/// An FTP server, which is a module of Debian's own Python.
+const PYFTPDLIB: &str = "/usr/lib/python3/dist-packages/pyftpdlib/__main__.py";
 const TOOLS: &[&str] = &["ip", "setpriv"];
 
 /// The home gateway's script, whose server also serves HTTP at port 8080 of the outer address.
@@ -33,6 +35,34 @@ fn traceroute_sees_the_router_and_then_the_end() {
                 said.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)).collect();
             assert_eq!(hops, ["192.168.1.1", "198.51.100.7"], "{said}");
         }
+        site.finish();
+    });
+}
+
+#[test]
+fn curl_fetches_files_by_ftp_active_and_passive_and_by_tftp() {
+    in_namespace(&[TOOLS, &["curl", "dnsmasq", PYFTPDLIB]].concat(), || {
+        let config = format!("{GATEWAY}\nsysctl -w net.netfilter.nf_conntrack_helper=1");
+        let site = Site::with_rutter("linux-ftp", &config);
+        let folder = std::env::temp_dir().join(format!("rutter-ftp-{}", site.server.id()));
+        std::fs::create_dir_all(&folder).expect("a folder for temporary files");
+        let content: Vec<u8> = (0..300_000u32).map(|at| (at ^ at >> 8 ^ at >> 16) as u8).collect();
+        std::fs::write(folder.join("file"), &content).expect("room for a file");
+        let ftp = format!("/usr/bin/python3 -u -m pyftpdlib -i 198.51.100.7 -p 21 -d {}", folder.display());
+        let tftp = format!(
+            "dnsmasq --no-daemon --port=0 --conf-file=/dev/null --user=root --listen-address=198.51.100.7 \
+             --bind-interfaces --enable-tftp --tftp-root={}",
+            folder.display()
+        );
+        let _ftp = site.internet.start(&ftp, "starting FTP server");
+        let _tftp = site.internet.start(&tftp, "TFTP root is");
+        for how in ["-P - --disable-eprt ftp:", "-P - ftp:", "--disable-epsv ftp:", "ftp:", "tftp:"] {
+            let file = folder.join("fetched");
+            site.laptop.sh(&format!("curl -sS -m 60 -o {} {how}//198.51.100.7/file", file.display()));
+            assert!(std::fs::read(&file).is_ok_and(|fetched| fetched == content), "{how}: another content");
+        }
+        // An error would leave files in the folder for temporary ones.
+        let _ = std::fs::remove_dir_all(&folder);
         site.finish();
     });
 }

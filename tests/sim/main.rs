@@ -4,6 +4,7 @@ mod arp;
 mod conformance;
 mod firewall;
 mod forwarding;
+mod helpers;
 mod icmp;
 mod marks;
 mod mss;

@@ -52,6 +52,8 @@ pub struct ConntrackSysctl {
     pub tcp_timeout_close: u32,
     pub tcp_timeout_unacknowledged: u32,
     pub tcp_timeout_max_retrans: u32,
+    /// Whether FTP and TFTP are listened to for the flows that they announce (`helper`).
+    pub helper: bool,
     /// Whether a TCP connection may be picked up in its middle (`tcp_loose`).
     pub tcp_loose: bool,
     /// Whether only resets are called invalid for being out of window (`tcp_be_liberal`).
@@ -81,6 +83,7 @@ impl Default for ConntrackSysctl {
         Self {
             max: 0,
             max_per_source: 0,
+            helper: false,
             generic_timeout: 600,
             icmp_timeout: 60,
             udp_timeout: 120,
@@ -137,6 +140,7 @@ static NUMBERS: &[Number] = &[
     number!("net/ipv4/icmp_echo_ignore_all", icmp_echo_ignore_all, flag),
     number!("net/ipv4/icmp_ratelimit", icmp_ratelimit, INT_MAX),
     number!("net/netfilter/nf_conntrack_generic_timeout", conntrack.generic_timeout, TIMEOUT_MAX),
+    number!("net/netfilter/nf_conntrack_helper", conntrack.helper, flag),
     number!("net/netfilter/nf_conntrack_icmp_timeout", conntrack.icmp_timeout, TIMEOUT_MAX),
     number!("net/netfilter/nf_conntrack_max", conntrack.max, INT_MAX),
     number!("net/netfilter/nf_conntrack_max_per_source", conntrack.max_per_source, INT_MAX),

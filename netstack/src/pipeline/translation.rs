@@ -44,18 +44,16 @@ impl Router {
             FlowPart::New(draft) => {
                 let hook = if arrival.ingress.is_some() { Hook::Prerouting } else { Hook::Output };
                 let candidate = self.candidate(arrival, seen, None, Some(new_view(draft)));
-                let ruling = filter::evaluate(
-                    self.rules(TableName::Nat),
-                    hook,
-                    &candidate,
-                    arrival.effects,
-                    &mut decision.marking,
-                    &mut decision.translated,
-                    trace,
-                );
-                let to = match ruling {
-                    Ruling::Translate(rule) => self.new_destination(arrival, draft, rule, random),
-                    _ => self.mapped(arrival, draft),
+                let to = match draft.expected {
+                    Some(expected) => Some(self.connections.expectations.get(expected).destination_leaving),
+                    None => {
+                        let (rules, effects) = (self.rules(TableName::Nat), arrival.effects);
+                        let (marking, trail) = (&mut decision.marking, &mut decision.translated);
+                        match filter::evaluate(rules, hook, &candidate, effects, marking, trail, trace) {
+                            Ruling::Translate(rule) => self.new_destination(arrival, draft, rule, random),
+                            _ => self.mapped(arrival, draft),
+                        }
+                    }
                 };
                 if let Some(to) = to {
                     draft.translate_destination(to);
@@ -155,15 +153,29 @@ impl Router {
                 };
             }
         };
+        let choice = self.choice(arrival.now);
         let mut candidate = self.candidate(arrival, seen, egress, Some(new_view(draft)));
         if hook == Hook::Postrouting {
             candidate.ingress = None;
         }
         let (marking, trail) = (&mut decision.marking, &mut decision.translated);
         let rules = self.rules(TableName::Nat);
-        let ruling = filter::evaluate(rules, hook, &candidate, arrival.effects, marking, trail, trace);
-        let choice = self.choice(arrival.now);
+        let ruling = match draft.expected {
+            Some(_) => Ruling::Accept,
+            None => filter::evaluate(rules, hook, &candidate, arrival.effects, marking, trail, trace),
+        };
         let chosen = match (ruling, way) {
+            _ if let Some(expected) = draft.expected => {
+                let expectation = self.connections.expectations.get(expected);
+                let outer = expectation.source_leaving;
+                if outer == draft.original.source {
+                    None
+                } else {
+                    let master = self.connections.flows.get(expectation.master);
+                    draft.status |= master.status & status::MASQUERADED;
+                    Some(choice.source(draft, outer, None, None, random)?)
+                }
+            }
             (Ruling::Translate(rule), _) => match &rule.target {
                 Some(Target::Snat(to)) => {
                     let outer = nat::source_address(draft, to);
@@ -288,7 +300,7 @@ impl Router {
     }
 
     /// What a choice of ports depends on.
-    fn choice(&self, now: Instant) -> nat::Choice<'_> {
+    pub(crate) fn choice(&self, now: Instant) -> nat::Choice<'_> {
         nat::Choice {
             connections: &self.connections,
             reserved: &self.reserved,

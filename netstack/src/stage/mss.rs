@@ -3,7 +3,7 @@
 use crate::{
     headers::{Checksum, Fragment, Headers, Transport},
     packet::Packet,
-    wire::checksum::Delta,
+    wire::{checksum::Delta, tcp_options::tcp_options},
 };
 
 /// What a sender means that names no size (RFC 9293 3.7.1).
@@ -47,20 +47,12 @@ enum Place {
 }
 
 fn find(options: &[u8]) -> Place {
-    const END: u8 = 0;
-    const NOTHING: u8 = 1;
-    let mut at = 0;
-    while let Some(&kind) = options.get(at) {
-        let length = match (kind, options.get(at + 1)) {
-            (END, _) => break,
-            (NOTHING, _) => 1,
-            (_, Some(&length)) if length >= 2 && at + usize::from(length) <= options.len() => length.into(),
-            _ => return Place::Unreadable,
-        };
-        if (kind, length) == (KIND, LENGTH) {
-            return Place::At(at + 2);
+    for option in tcp_options(options) {
+        match option {
+            Some((KIND, place)) if place.len() == LENGTH => return Place::At(place.start + 2),
+            Some(_) => {}
+            None => return Place::Unreadable,
         }
-        at += length;
     }
     Place::Nowhere
 }
@@ -109,16 +101,16 @@ fn insert(packet: &mut Packet, headers: &Headers, header_length: usize, size: u1
     }
 }
 
-fn mend(frame: &mut [u8], at: usize, delta: Delta) {
+pub(super) fn mend(frame: &mut [u8], at: usize, delta: Delta) {
     let checksum = delta.apply(word(frame, at));
     put_word(frame, at, checksum);
 }
 
-fn word(bytes: &[u8], at: usize) -> u16 {
+pub(super) fn word(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn put_word(bytes: &mut [u8], at: usize, value: u16) {
+pub(super) fn put_word(bytes: &mut [u8], at: usize, value: u16) {
     bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
 

@@ -75,6 +75,34 @@ impl Choice<'_> {
             .ok_or(DropReason::PortsExhausted)
     }
 
+    /// The outer port at which an inner endpoint is reached by a flow that it has announced: its own, where that is free, else
+    /// a random one.
+    ///
+    /// # Errors
+    /// `PortsExhausted`.
+    pub fn announced(
+        &self,
+        number: u8,
+        inner: Endpoint,
+        outer: Ipv4Address,
+        rng: &mut dyn rand_core::Rng,
+    ) -> Result<u16, DropReason> {
+        let Connections { mappings, expectations, .. } = self.connections;
+        if let Some(mapping) = mappings.find_inner(number, inner, outer) {
+            return Ok(mappings.get(mapping).outer.port);
+        }
+        let free = |port| {
+            let endpoint = Endpoint { address: outer, port };
+            !self.reserved.contains(number, port)
+                && mappings.find_outer(number, endpoint).is_none()
+                && !expectations.awaits(number, endpoint)
+        };
+        if free(inner.port) {
+            return Ok(inner.port);
+        }
+        search(self.default_range(number, inner.port), rng, free).ok_or(DropReason::PortsExhausted)
+    }
+
     /// A new source port that tells this flow from another one with the same translated tuple, at its own address.
     ///
     /// # Errors

@@ -121,7 +121,14 @@ pub(crate) fn track(connections: &Connections, settings: &ConntrackSysctl, arriv
     };
     let flow = connections.flows.get(id);
     let effect = match Segment::of(arrival.frame, headers) {
-        Some(segment) => flow.connection().step(direction, &segment, settings),
+        Some(mut segment) => {
+            if !connections.shifts.is_empty() {
+                // What is tracked are the numbers as their sender has them.
+                let number = segment.acknowledgment;
+                segment.acknowledgment = connections.shifts.acknowledgment(id, direction, number);
+            }
+            flow.connection().step(direction, &segment, settings)
+        }
         None => Ok(Effect::Keeps(Connection::default())),
     };
     match effect {

@@ -1,8 +1,10 @@
 //! Flows together with the outer ports that they hold: what begins a flow takes both, what ends it gives both back.
 
 use super::{
+    expectations::{ExpectationId, Expectations},
     flow::{Direction, Flow, FlowId, FlowTable, Tuple, status},
     mapping::{Endpoint, Mappings},
+    shifts::Shifts,
     sources::Sources,
     tick::Tick,
 };
@@ -28,6 +30,8 @@ pub struct Draft {
     pub outside: InterfaceId,
     /// A finished flow of the same tuple that it takes the place of.
     pub replaces: Option<FlowId>,
+    /// Where another flow has announced it: that expectation, which says how it is translated.
+    pub expected: Option<ExpectationId>,
 }
 
 /// All flows and mappings.
@@ -38,6 +42,10 @@ pub struct Connections {
     pub mappings: Mappings,
     /// How many flows each source has, where that is limited.
     pub sources: Sources,
+    /// The flows that other ones have announced.
+    pub expectations: Expectations,
+    /// The flows whose TCP sequence numbers are not the same on both sides.
+    pub shifts: Shifts,
     sweep: usize,
 }
 
@@ -52,6 +60,8 @@ impl Connections {
             flows: FlowTable::new(capacity, random),
             mappings: Mappings::new(capacity, random),
             sources: Sources::new(capacity, random),
+            expectations: Expectations::default(),
+            shifts: Shifts::default(),
             sweep: 0,
         }
     }
@@ -79,6 +89,9 @@ impl Connections {
     /// # Errors
     /// `SourceLimit`, `FlowTableFull`, `FlowClash`; nothing has changed then but for flows that were over anyway.
     pub fn begin(&mut self, draft: &Draft, now: Tick, timeout: u32) -> Result<FlowId, DropReason> {
+        if draft.expected.is_some() {
+            self.expectations.fulfil(&draft.original, now);
+        }
         if let Some(id) = draft.replaces {
             self.end(id);
         }
@@ -140,6 +153,12 @@ impl Connections {
         {
             self.mappings.release(mapping);
         }
+        if !self.expectations.is_empty() {
+            self.expectations.forget(id);
+        }
+        if !self.shifts.is_empty() {
+            self.shifts.forget(id);
+        }
     }
 
     /// Ends every flow that `over` says is over.
@@ -199,6 +218,7 @@ impl Draft {
             ingress: InterfaceId::LOOPBACK,
             outside: InterfaceId::LOOPBACK,
             replaces: None,
+            expected: None,
         }
     }
 

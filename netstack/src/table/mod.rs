@@ -2,6 +2,7 @@
 
 pub mod address_claims;
 pub mod connections;
+pub mod expectations;
 pub mod fib;
 pub mod flow;
 pub mod fragments;
@@ -11,6 +12,7 @@ pub mod neighbor;
 pub mod path;
 pub mod ports;
 mod queues;
+pub mod shifts;
 pub mod shortcut;
 pub mod sources;
 pub mod tick;

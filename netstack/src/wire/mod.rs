@@ -2,3 +2,4 @@
 
 pub mod checksum;
 pub mod ipv4;
+pub mod tcp_options;

@@ -17,9 +17,10 @@ use anyhow::{Result, bail};
 use apt::Outcome;
 
 /// Programs that `tests/linux` and the benchmarks start, and the Debian package that has each.
-const TEST_PROGRAMS: [(&str, &str); 13] = [
+const TEST_PROGRAMS: [(&str, &str); 15] = [
     ("conntrack", "conntrack"),
     ("curl", "curl"),
+    ("dnsmasq", "dnsmasq-base"),
     ("ethtool", "ethtool"),
     ("ip", "iproute2"),
     ("iperf3", "iperf3"),
@@ -31,6 +32,8 @@ const TEST_PROGRAMS: [(&str, &str); 13] = [
     ("tcpdump", "tcpdump"),
     ("traceroute", "traceroute"),
     ("valgrind", "valgrind"),
+    // An FTP server, which is a module of Debian's own Python.
+    ("/usr/lib/python3/dist-packages/pyftpdlib/__main__.py", "python3-pyftpdlib"),
 ];
 
 /// Installs those of the tests' own programs that are missing.
