@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -15,6 +16,9 @@ const LARGEST: usize = 1 << 20;
 ///
 /// The file that cargo leaves keeps its symbols, for debuggers; its code is the same.
 pub fn build() -> Result<PathBuf> {
+    // The threads of one process would put the same file in place.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     setup::target()?;
     let path = workspace::target().join("rutter");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
