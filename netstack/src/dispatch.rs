@@ -556,6 +556,8 @@ fn keep(
     if flow.tcp != connection.state {
         flow.shortcuts = [None; 2];
     }
+    // A SYN that comes again and again would keep for ever what was decided for the first one.
+    let knocks = flow.tcp == TcpState::SynSent && connection.state == TcpState::SynSent;
     flow.set_connection(connection);
     let number = flow.protocol();
     let proven = match number {
@@ -567,5 +569,6 @@ fn keep(
         flow.status |= status::ASSURED;
     }
     let expires = now.plus_seconds(timeout(settings, number, flow.tcp, flow.status));
-    flow.expires = if refreshes(flow.status, direction) { expires } else { flow.expires.min(expires) };
+    let renews = refreshes(flow.status, direction) && !knocks;
+    flow.expires = if renews { expires } else { flow.expires.min(expires) };
 }

@@ -114,6 +114,21 @@ fn a_connection_that_opens_or_closes_lives_four_minutes() {
 }
 
 #[test]
+fn a_syn_that_comes_again_keeps_no_attempt_alive() {
+    let mut bench = closed_gateway();
+    let to = (Ipv4Address::new(10, 99, 99, 99), 80);
+    let syn = |attempt: u32| tcp((ALICE, 40000), to, flag::SYN).numbers(1000 + attempt * 100_000, 0);
+    outer(&mut bench, syn(0));
+    bench.run("iptables -t nat -A PREROUTING -i eth0 -d 10.99.99.99 -p tcp --dport 80 -j DNAT --to-destination 10.10.0.5");
+    for attempt in 1..24 {
+        pass(&mut bench, 10);
+        assert_eq!(bench.exchange(LAN, syn(attempt)).0, WAN, "the attempt began before the rule");
+    }
+    pass(&mut bench, 11);
+    assert_eq!(bench.exchange(LAN, syn(24)).0, DMZ);
+}
+
+#[test]
 fn the_timers_can_be_set() {
     let mut bench = closed_gateway();
     bench.run("sysctl -w net.netfilter.nf_conntrack_udp_timeout=10\nsysctl -w net.netfilter.nf_conntrack_icmp_timeout=5");
