@@ -237,7 +237,7 @@ impl Router {
     }
 
     /// Hands a packet to the router's own sockets, and answers for them where nobody listens.
-    fn deliver(&mut self, cx: &mut Context<'_>, mut packet: Packet) -> Outcome {
+    fn deliver(&mut self, cx: &mut Context<'_>, packet: Packet) -> Outcome {
         let headers = match Headers::of(&packet) {
             Ok(headers) => headers,
             Err(reason) => return self.discard(cx, packet, reason),
@@ -246,7 +246,16 @@ impl Router {
             // Each segment is a datagram of its own.
             return self.finish(cx, packet, |router, cx, packet| router.deliver(cx, packet));
         }
-        let (reason, answer) = match self.host.deliver(cx.exchange, &packet, &headers, cx.now) {
+        let delivery = self.host.deliver(cx.exchange, &packet, &headers, cx.now);
+        // What came in fragments is refused as the whole that the last of them made.
+        let (mut packet, headers) = match self.host.take_refused() {
+            Some(whole) => {
+                cx.exchange.recycle(packet);
+                whole
+            }
+            None => (packet, headers),
+        };
+        let (reason, answer) = match delivery {
             Delivery::Accepted => {
                 cx.exchange.recycle(packet);
                 return Outcome::Delivered;

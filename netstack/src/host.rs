@@ -17,7 +17,7 @@ use crate::{
     headers::{Checksum, ETHERNET_HEADER, Fragment, Headers, Transport, protocol, tcp_flag},
     outcome::DropReason,
     packet::Packet,
-    stage::icmp::IcmpError,
+    stage::icmp::{IcmpError, IcmpErrors},
     wire::{checksum, ipv4::write_ethernet},
 };
 use alloc::{boxed::Box, vec::Vec};
@@ -30,6 +30,16 @@ use smoltcp::{
     time::Instant,
     wire::{HardwareAddress, IpAddress, IpCidr, IpProtocol, Ipv4Address},
 };
+
+/// The beginning of a packet, as a frame whose MAC addresses are zero.
+fn beginning(exchange: &mut Exchange, packet: &[u8], headers: Headers) -> Option<(Packet, Headers)> {
+    let quoted = &packet[..packet.len().min(IcmpErrors::LARGEST)];
+    let mut frame = exchange.allocate_frame(ETHERNET_HEADER + quoted.len())?;
+    write_ethernet(frame.bytes_mut());
+    frame.bytes_mut()[ETHERNET_HEADER..].copy_from_slice(quoted);
+    let (l3, l4) = (headers.l3 + ETHERNET_HEADER, headers.l4 + ETHERNET_HEADER);
+    Some((frame, Headers { l3, l4, ..headers }))
+}
 
 /// What became of a packet for the router itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,6 +62,8 @@ pub struct Host {
     probes: Probes,
     /// Made with the first fragment.
     reassembly: Option<Box<Reassembly>>,
+    /// The beginning of a packet that was put together, and refused.
+    refused: Option<(Packet, Headers)>,
     /// For a frame that lies in several buffers.
     gathered: Vec<u8>,
     ignore_echo: bool,
@@ -75,6 +87,7 @@ impl Host {
             egress,
             probes: Probes::default(),
             reassembly: None,
+            refused: None,
             gathered: Vec::new(),
             ignore_echo: false,
             poll_at: None,
@@ -132,13 +145,24 @@ impl Host {
         let delivery = match reassembly.add(frame, headers, now) {
             Ok(None) => Delivery::Accepted,
             Ok(Some(packet)) => match Headers::parse(packet, 0) {
-                Ok(headers) => self.deliver_whole(exchange, packet, &headers, now),
+                Ok(headers) => {
+                    let delivery = self.deliver_whole(exchange, packet, &headers, now);
+                    if matches!(delivery, Delivery::Error(_) | Delivery::Reset) {
+                        self.refused = beginning(exchange, packet, headers);
+                    }
+                    delivery
+                }
                 Err(reason) => Delivery::Dropped(reason),
             },
             Err(reason) => Delivery::Dropped(reason),
         };
         self.reassembly = Some(reassembly);
         delivery
+    }
+
+    /// The packet whose last fragment was refused just now, as far as an error would quote it.
+    pub fn take_refused(&mut self) -> Option<(Packet, Headers)> {
+        self.refused.take()
     }
 
     /// Gives up one packet that is still not whole after 30 s. Gives its first fragment, where that has come, as a frame whose

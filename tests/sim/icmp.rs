@@ -83,6 +83,24 @@ fn no_error_is_sent_about_an_error() {
 }
 
 #[test]
+fn a_datagram_in_fragments_that_nobody_listens_to_is_reported_as_a_whole() {
+    let whole = udp((ALICE, 40000), (LAN_SIDE, 9999)).payload([7; 1200]);
+    let bytes = whole.bytes();
+    let part = |from: usize, to: usize| {
+        other(ALICE, LAN_SIDE, 17, &bytes[20 + from..20 + to])
+            .but(|p| (p.offset, p.more_fragments) = (from as u16, to < bytes.len() - 20))
+    };
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+        let mut bench = Bench::network("");
+        let parts = [part(0, 8), part(8, 800), part(800, bytes.len() - 20)];
+        let left: Vec<_> = order.iter().flat_map(|at| bench.send(LAN, parts[*at].clone())).collect();
+        assert_error(&left, LAN, (3, 3), &whole);
+        let Body::Icmp { payload, .. } = &left[0].1.body else { panic!("{left:?}") };
+        assert_eq!(*payload, whole.quote(548));
+    }
+}
+
+#[test]
 fn no_error_is_sent_about_a_later_fragment() {
     let mut bench = Bench::network("");
     let later = other(ALICE, SERVER, 17, &[0; 64]).but(|p| p.offset = 64).ttl(1);

@@ -112,7 +112,7 @@ impl IcmpErrors {
     /// Errors that one destination may get at once (Linux's `XRLIM_BURST_FACTOR`).
     const BURST: u32 = 6;
     /// RFC 1812 4.3.2.3: as much of the packet as fits a datagram of 576 bytes.
-    const LARGEST: usize = 576;
+    pub(crate) const LARGEST: usize = 576;
 
     /// With a random `key` for the table of destinations.
     pub fn new(key: u64) -> Self {
