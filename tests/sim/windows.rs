@@ -121,12 +121,63 @@ fn a_reset_elsewhere_in_the_window_passes_and_the_challenge_keeps_the_connection
 }
 
 #[test]
-fn what_was_reset_behind_data_that_nobody_acknowledged_ends_soon() {
+fn a_reset_behind_data_that_nobody_acknowledged_closes_if_it_acknowledges_what_its_end_did() {
+    use flag::*;
+    for (flags, ack, seconds) in
+        [(RST | ACK, 1001, 10), (RST | ACK, 0, UNACKNOWLEDGED), (RST, 0, UNACKNOWLEDGED)]
+    {
+        let mut bench = connected();
+        assert!(from_server(&mut bench, server(PSH | ACK, 5001, 1001).payload("last words")));
+        assert!(from_server(&mut bench, server(flags, 5011, ack)));
+        pass(&mut bench, u64::from(seconds) + 1);
+        assert_eq!(bench.command("conntrack -C").trim(), "0");
+    }
+}
+
+#[test]
+fn a_reset_by_older_numbers_passes_once_the_connection_is_over_and_changes_nothing() {
+    use flag::*;
     let mut bench = connected();
-    assert!(from_server(&mut bench, server(flag::PSH | flag::ACK, 5001, 1001).payload("last words")));
-    assert!(from_server(&mut bench, server(flag::RST | flag::ACK, 5011, 1001)));
-    pass(&mut bench, u64::from(UNACKNOWLEDGED) + 1);
-    assert_eq!(bench.command("conntrack -C").trim(), "0");
+    talk(&mut bench);
+    assert!(!from_server(&mut bench, server(RST, 5001, 0)), "not before");
+    assert!(from_client(&mut bench, client(RST | ACK, 1005, 5005)));
+    assert_tracked(&mut bench, "CLOSE", 10);
+    pass(&mut bench, 5);
+    assert!(from_server(&mut bench, server(RST, 5001, 0)));
+    assert_tracked(&mut bench, "CLOSE", 5);
+    assert!(!from_server(&mut bench, server(RST, 5005 + (1 << 30), 0)), "nobody has sent that");
+}
+
+#[test]
+fn every_state_is_left_by_a_timeout() {
+    use flag::*;
+    let opening = [(true, SYN, 1000, 0), (false, SYN | ACK, 5000, 1001), (true, ACK, 1001, 5001)];
+    let closing = [
+        (true, FIN | ACK, 1001, 5001),
+        (false, ACK, 5001, 1002),
+        (false, FIN | ACK, 5001, 1002),
+        (true, ACK, 1002, 5002),
+    ];
+    let whole: Vec<_> = opening.into_iter().chain(closing).collect();
+    let states = ["SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT"];
+    let mut ways: Vec<(&str, Vec<_>)> =
+        (0..whole.len()).map(|end| (states[end], whole[..=end].to_vec())).collect();
+    ways.push(("SYN_SENT2", vec![opening[0], (false, SYN, 5000, 0)]));
+    ways.push(("CLOSE", [&opening[..], &[(false, RST, 5001, 0)]].concat()));
+    for (state, way) in ways {
+        let mut bench = router();
+        for (up, flags, seq, ack) in way {
+            let passed = match up {
+                true => from_client(&mut bench, client(flags, seq, ack)),
+                false => from_server(&mut bench, server(flags, seq, ack)),
+            };
+            assert!(passed, "{state}");
+        }
+        let (name, seconds) = tracked(&mut bench);
+        assert_eq!(name, state);
+        pass(&mut bench, u64::from(seconds) + 1);
+        assert_eq!(bench.command("conntrack -C").trim(), "0", "{state} after {seconds} s");
+    }
 }
 
 #[test]

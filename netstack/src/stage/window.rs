@@ -213,6 +213,13 @@ impl Windows {
         self.ahead(from, segment.sequence) == 0
     }
 
+    /// Whether a reset of this end stands behind data that nobody has acknowledged yet, and acknowledges exactly what this end
+    /// did last: who cannot see the connection guesses that number as hardly as the other one.
+    pub fn is_last_word(&self, from: Direction, segment: &Segment) -> bool {
+        let same = segment.acknowledgment == self.expected[from as usize];
+        segment.has(tcp_flag::ACK) && same && self.is_near(from, segment)
+    }
+
     /// Whether the other end would answer a reset of this end with a challenge.
     pub fn is_near(&self, from: Direction, segment: &Segment) -> bool {
         let ahead = self.ahead(from, segment.sequence);

@@ -357,9 +357,12 @@ pub const SECTIONS: &[Section] = &[
                     "windows::a_window_is_as_wide_as_both_ends_have_agreed_to_scale_it",
                     "windows::frames_of_64_kib_take_the_short_way_and_count_with_all_that_they_hold",
                     "windows::a_connection_picked_up_in_its_middle_goes_on_whatever_its_windows_are",
+                    "windows::every_state_is_left_by_a_timeout",
                 ],
                 further: &[
-                    "netstack/src/stage/tcp.rs::no_segment_out_of_window_moves_a_connection_and_no_handshake_is_left_out",
+                    "netstack/src/stage/tcp/model.rs::every_state_kind_and_direction_does_what_the_table_says",
+                    "netstack/src/stage/tcp/model.rs::no_sequence_establishes_without_a_handshake_or_moves_by_what_is_out_of_window",
+                    "scenarios/main.rs::packetdrill_scripts_of_linux",
                 ],
             },
             Row {
