@@ -1,11 +1,11 @@
 //! A home gateway's script, run as it is by Linux and by rutter: the machines around see no difference.
 
-use crate::{
+use crate::web::who_are_you;
+use tests::{
+    namespace::in_namespace,
     peer::Peer,
     site::{Capture, Site},
-    web::who_are_you,
 };
-use tests::namespace::in_namespace;
 
 const SCRIPT: &str = include_str!("../data/home-gateway.sh");
 

@@ -2,8 +2,6 @@
 
 mod home_gateway;
 mod offload;
-mod peer;
 mod programs;
-mod site;
 mod soak;
 mod web;

@@ -1,6 +1,5 @@
 //! Real TCP between Linux machines through cards of all kinds: with and without checksums, segmentation, merged buffers.
 
-use crate::{peer::Peer, site::Capture};
 use qemu::lab::{Lab, Plan};
 use std::{
     fmt::Write as _,
@@ -11,6 +10,8 @@ use std::{
 use tests::{
     datagram::{Body, Checksum},
     namespace::{in_namespace, sh},
+    peer::Peer,
+    site::Capture,
 };
 
 /// What a card does not have, as QEMU's options say it.

@@ -1,8 +1,12 @@
 //! The programs that people use, through the masquerade and the port-forwards of a home gateway.
 
-use crate::site::{Capture, Site};
 use smoltcp::wire::Ipv4Address;
-use tests::{namespace::in_namespace, network::WAN_SIDE};
+use tests::{
+    namespace::in_namespace,
+    network::WAN_SIDE,
+    peer::Peer,
+    site::{Capture, Site},
+};
 
 /// An FTP server, which is a module of Debian's own Python.
 const PYFTPDLIB: &str = "/usr/lib/python3/dist-packages/pyftpdlib/__main__.py";
@@ -100,7 +104,7 @@ fn curl_fetches_files_through_the_masquerade_and_by_forwarded_ports() {
         let _inside = site.server.start(&serve(80), "Serving HTTP");
         let _outside = site.internet.start(&serve(80), "Serving HTTP");
         let capture = Capture::start(&site.internet, "wan0");
-        let fetch = |peer: &crate::peer::Peer, url: &str| {
+        let fetch = |peer: &Peer, url: &str| {
             let file = folder.join("fetched");
             peer.sh(&format!("curl -sS -f -m 60 -o {} {url}", file.display()));
             assert!(std::fs::read(&file).is_ok_and(|fetched| fetched == content), "{url}: another content");

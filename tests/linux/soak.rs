@@ -1,9 +1,5 @@
 //! Traffic of every kind at once, for as long as is asked: nothing stalls, nothing leaks, no byte changes.
 
-use crate::{
-    peer::{Peer, Running},
-    site::Site,
-};
 use qemu::lab::Lab;
 use serde_json::Value;
 use std::{
@@ -12,7 +8,11 @@ use std::{
     fs,
     time::{Duration, Instant},
 };
-use tests::namespace::{in_namespace, sh};
+use tests::{
+    namespace::{in_namespace, sh},
+    peer::{Peer, Running},
+    site::Site,
+};
 
 const GATEWAY: &str = include_str!("../data/home-gateway.sh");
 

@@ -1,11 +1,11 @@
 //! A web server in a few lines, for what it tells: whom it sees. (The files come from python's.)
 
-use crate::peer::Peer;
 use std::{
     io::{BufRead, BufReader, Write},
     net::{SocketAddr, TcpListener},
     thread,
 };
+use tests::peer::Peer;
 
 /// Serves `NAME sees ADDRESS` at `address` for ever.
 pub fn who_are_you(peer: &Peer, name: &'static str, address: &str) {

@@ -8,4 +8,6 @@ pub mod host;
 pub mod linux_router;
 pub mod namespace;
 pub mod network;
+pub mod peer;
+pub mod site;
 pub mod world;

@@ -8,17 +8,25 @@
 //!
 //! The router is the image in QEMU, on taps, or Linux, on veth pairs.
 
-use crate::peer::{Peer, Program};
+use crate::{
+    datagram::Datagram,
+    frame::Frame,
+    namespace::sh,
+    peer::{Peer, Program},
+};
 use qemu::{
     lab::{Lab, Plan},
     nic::Cable,
 };
 use std::{fs, path::PathBuf};
-use tests::{datagram::Datagram, frame::Frame, namespace::sh};
 
+/// The site.
 pub struct Site {
+    /// 192.168.1.10.
     pub server: Peer,
+    /// 192.168.1.11.
     pub laptop: Peer,
+    /// The provider and what is behind it.
     pub internet: Peer,
     router: Router,
 }
@@ -31,13 +39,23 @@ enum Router {
 
 impl Site {
     /// A site whose router is the image, with this configuration.
+    ///
+    /// # Panics
+    /// Where the image does not boot.
     pub fn with_rutter(name: &str, config: &str) -> Self {
+        Self::with_plan(Plan { config: Some(config.into()), ..Plan::new(name) })
+    }
+
+    /// A site whose router is the image in this machine, whose cards the site makes.
+    ///
+    /// # Panics
+    /// Where the image does not boot.
+    pub fn with_plan(plan: Plan) -> Self {
         sh("ip tuntap add lan0 mode tap vnet_hdr; ip tuntap add wan0 mode tap vnet_hdr
             ip link set lan0 up; ip link set wan0 up")
         .expect("taps can be made");
         let cables = ["lan0", "wan0"].map(|tap| Cable::Tap(tap.into())).to_vec();
-        let plan = Plan { nics: 0, cables, config: Some(config.into()), ..Plan::new(name) };
-        let lab = Lab::boot(plan).expect("the image boots");
+        let lab = Lab::boot(Plan { nics: 0, cables, ..plan }).expect("the image boots");
         Self::around(Router::Rutter(Box::new(lab)))
     }
 

@@ -1,5 +1,6 @@
 //! A machine beside the router: a network namespace of its own, with whatever programs run in it.
 
+use crate::namespace::{printed, sh, shell};
 use nix::{
     sched::{CloneFlags, unshare},
     unistd::{Pid, gettid},
@@ -10,7 +11,6 @@ use std::{
     sync::mpsc,
     thread,
 };
-use tests::namespace::{printed, sh, shell};
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -30,7 +30,17 @@ pub struct Running {
     shell: Option<Child>,
 }
 
+impl Default for Peer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Peer {
+    /// A machine with `lo`, and no cable yet.
+    ///
+    /// # Panics
+    /// Where no namespace can be made, though one could before.
     pub fn new() -> Self {
         let (orders, list) = mpsc::channel::<Work>();
         let (born, birth) = mpsc::channel();
@@ -49,6 +59,9 @@ impl Peer {
     }
 
     /// Does something in the namespace.
+    ///
+    /// # Panics
+    /// When `work` does.
     pub fn run<R: Send + 'static>(&self, work: impl FnOnce() -> R + Send + 'static) -> R {
         let (done, result) = mpsc::channel();
         let work = move || done.send(work()).expect("somebody waits for it");
@@ -57,6 +70,9 @@ impl Peer {
     }
 
     /// Runs commands that must succeed, and gives what they print.
+    ///
+    /// # Panics
+    /// Where one fails.
     #[track_caller]
     pub fn sh(&self, script: &str) -> String {
         self.try_sh(script).unwrap_or_else(|error| panic!("{error}"))
@@ -72,6 +88,9 @@ impl Peer {
     }
 
     /// Begins commands whose end is waited for later.
+    ///
+    /// # Panics
+    /// Where there is no shell.
     pub fn begin(&self, script: &str) -> Running {
         let mut shell = shell(script);
         shell.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -80,6 +99,9 @@ impl Peer {
     }
 
     /// Starts a program, and waits until it prints `ready` to standard output or standard error.
+    ///
+    /// # Panics
+    /// Where it ends before.
     #[track_caller]
     pub fn start(&self, command: &str, ready: &str) -> Program {
         let line = format!("exec {command} 2>&1");
@@ -102,6 +124,9 @@ impl Peer {
 
 impl Program {
     /// Asks it to end, as Ctrl-C does, and waits until it has.
+    ///
+    /// # Panics
+    /// Where it is gone already.
     pub fn end(mut self) {
         let pid = Pid::from_raw(self.0.id() as i32);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("it runs");
@@ -110,10 +135,22 @@ impl Program {
 }
 
 impl Running {
+    /// Whether they have ended; [`Running::end`] says how.
+    ///
+    /// # Panics
+    /// Never: they are ours.
+    pub fn is_over(&mut self) -> bool {
+        let shell = self.shell.as_mut().expect("nobody has waited yet");
+        shell.try_wait().expect("it is ours").is_some()
+    }
+
     /// Waits for the end, and gives what was printed.
     ///
     /// # Errors
     /// What the commands say where one fails.
+    ///
+    /// # Panics
+    /// Never: it can be waited for once only.
     pub fn end(mut self) -> Result<String, String> {
         let shell = self.shell.take().expect("this is the only one who waits");
         printed(&self.script, shell.wait_with_output())
