@@ -66,6 +66,7 @@ fn execute(command: Option<Command>) -> Result<()> {
             setup::qemu()?;
             if tests {
                 setup::test_programs()?;
+                setup::coturn("turnserver")?;
                 setup::benchmark_runner()?;
             }
             Ok(())

@@ -4,4 +4,5 @@ mod home_gateway;
 mod offload;
 mod programs;
 mod soak;
+mod stun;
 mod web;

@@ -8,6 +8,7 @@ mod rust;
 pub mod unpack;
 
 pub use apt::update as update_packages;
+pub use private::coturn;
 pub use qemu::{Qemu, qemu};
 pub use rust::{TARGET, benchmark_runner, target};
 
@@ -17,20 +18,24 @@ use anyhow::{Result, bail};
 use apt::Outcome;
 
 /// Programs that `tests/linux` and the benchmarks start, and the Debian package that has each.
-const TEST_PROGRAMS: [(&str, &str); 15] = [
+const TEST_PROGRAMS: [(&str, &str); 19] = [
     ("conntrack", "conntrack"),
     ("curl", "curl"),
     ("dnsmasq", "dnsmasq-base"),
     ("ethtool", "ethtool"),
+    ("hping3", "hping3"),
     ("ip", "iproute2"),
     ("iperf3", "iperf3"),
     ("iptables", "iptables"),
     ("nft", "nftables"),
+    ("nmap", "nmap"),
     ("ping", "iputils-ping"),
     ("python3", "python3"),
+    ("scapy", "python3-scapy"),
     ("setpriv", "util-linux"),
     ("tcpdump", "tcpdump"),
     ("traceroute", "traceroute"),
+    ("trafgen", "netsniff-ng"),
     ("valgrind", "valgrind"),
     // An FTP server, which is a module of Debian's own Python.
     ("/usr/lib/python3/dist-packages/pyftpdlib/__main__.py", "python3-pyftpdlib"),

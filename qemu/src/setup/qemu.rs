@@ -14,6 +14,8 @@ use super::{find, private, say};
 const OLDEST: Version = Version { major: 7, minor: 2 };
 const PROGRAM: &str = "qemu-system-x86_64";
 const PACKAGE: &str = "qemu-system-x86";
+/// The folder of a private copy.
+const PRIVATE: &str = "qemu";
 
 /// A QEMU that can boot the router.
 #[derive(Clone, Debug)]
@@ -70,7 +72,7 @@ pub fn qemu() -> Result<Qemu> {
     };
     if let Outcome::Clash(removed) = packages::install(reason, &[PACKAGE], elsewhere)? {
         say(&format!("that would remove {removed}: QEMU goes into a folder of its own instead"));
-        private::install(PACKAGE)?;
+        private::install(PACKAGE, PRIVATE)?;
     }
     present()?.with_context(|| format!("{PACKAGE} was installed, but {PROGRAM} is not there"))
 }
@@ -78,7 +80,11 @@ pub fn qemu() -> Result<Qemu> {
 /// The QEMU of the system, or else the private copy.
 fn present() -> Result<Option<Qemu>> {
     let system = find(PROGRAM).map(|program| Qemu { program, libraries: None });
-    let Some(qemu) = system.or_else(|| private::find(PROGRAM)) else {
+    let private = || {
+        let (program, libraries) = private::find(PRIVATE, PROGRAM)?;
+        Some(Qemu { program, libraries: Some(libraries) })
+    };
+    let Some(qemu) = system.or_else(private) else {
         return Ok(None);
     };
     let version = qemu.version()?;
