@@ -66,7 +66,6 @@ fn scans() {
         }
         let said = endure(
             &mut arena,
-            false,
             "nmap: versions, scripts' defaults, the operating system",
             "nmap -n -Pn -O --max-os-tries 1 -p 79-82,113 --host-timeout 60 203.0.113.2",
         );

@@ -198,7 +198,9 @@ pub const SECTIONS: &[Section] = &[
                 proof: &[
                     "nat_ports::one_inner_port_of_udp_keeps_one_outer_port_for_all_destinations",
                 ],
-                further: &[],
+                further: &[
+                    "linux/stun.rs::a_stun_client_finds_the_mapping_the_filtering_and_the_hairpin",
+                ],
             },
             Row {
                 number: 19,
@@ -229,7 +231,9 @@ pub const SECTIONS: &[Section] = &[
                     "nat::an_answer_from_elsewhere_does_not_pass",
                     "nat::with_full_cone_anybody_outside_reaches_a_port_that_is_held",
                 ],
-                further: &[],
+                further: &[
+                    "linux/stun.rs::a_stun_client_finds_the_mapping_the_filtering_and_the_hairpin",
+                ],
             },
             Row {
                 number: 22,
@@ -239,6 +243,7 @@ pub const SECTIONS: &[Section] = &[
                 ],
                 further: &[
                     "netstack/src/pipeline/tests.rs::an_inner_host_reaches_another_by_its_outer_endpoint",
+                    "linux/stun.rs::a_stun_client_finds_the_mapping_the_filtering_and_the_hairpin",
                 ],
             },
             Row {
@@ -388,7 +393,9 @@ pub const SECTIONS: &[Section] = &[
                     "tracking::established_flows_survive_a_flood_of_new_ones",
                     "tracking::a_table_full_of_established_flows_refuses_new_ones_and_counts_them",
                 ],
-                further: &[],
+                further: &[
+                    "abuse/full.rs::a_full_table_keeps_its_flows",
+                ],
             },
             Row {
                 number: 35,
