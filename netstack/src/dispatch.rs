@@ -11,7 +11,7 @@ use crate::{
     router::{Context, Router},
     stage::{
         arp,
-        filter::{FlowState, FlowView, Trail},
+        filter::{FlowState, FlowView, Marking, Trail},
         fragment,
         icmp::{self, IcmpError},
         log, mss, segment,
@@ -136,6 +136,8 @@ impl Router {
         if let (Some(limit), Ok(way)) = (decision.mss, decision.way) {
             mss::lower(&mut packet, headers, limit, way.mtu());
         }
+        let Marking { ttl, tos, .. } = decision.marking;
+        translate::set_ttl_and_tos(packet.bytes_mut(), headers, ttl, tos);
         if let (true, Ok(way)) = (self.helps(), decision.way)
             && let Some(helped) = begun_or_known(begun, &decision.flow)
             && let Err(reason) = self.help(cx, &mut packet, headers, helped, way.mtu())
@@ -155,9 +157,6 @@ impl Router {
             }
             Ok(Way::Broadcast(interface)) => self.transmit(cx, interface, EthernetAddress::BROADCAST, packet),
             Ok(Way::Forward(hop, neighbor)) => {
-                if origin.ingress.is_some() {
-                    translate::lower_ttl(packet.bytes_mut(), headers);
-                }
                 self.forward(cx, origin, packet, headers, decision, hop, neighbor)
             }
             Err(refusal) => self.discard(cx, packet, refusal.reason),
@@ -180,7 +179,7 @@ impl Router {
             FlowPart::Error { id, direction } => {
                 translate::rewrite_error(frame, headers, self.connections.flows.get(*id), *direction);
             }
-            FlowPart::None | FlowPart::Answer(_) | FlowPart::Moved { .. } => {}
+            FlowPart::None | FlowPart::Untracked | FlowPart::Answer(_) | FlowPart::Moved { .. } => {}
         }
     }
 
@@ -198,7 +197,7 @@ impl Router {
         if headers.wire_length <= hop.mtu {
             let (outcome, known) = self.send(cx, hop.interface, address, packet);
             if let (Some(neighbor), Some(ingress)) = (known, origin.ingress) {
-                self.keep_shortcut(decision, ingress, hop, neighbor);
+                self.keep_shortcut(decision, headers, ingress, hop, neighbor);
             }
             return outcome;
         }
@@ -345,9 +344,11 @@ impl Router {
                 }
                 Ok(None)
             }
-            FlowPart::None | FlowPart::Error { .. } | FlowPart::Answer(_) | FlowPart::Moved { .. } => {
-                Ok(None)
-            }
+            FlowPart::None
+            | FlowPart::Untracked
+            | FlowPart::Error { .. }
+            | FlowPart::Answer(_)
+            | FlowPart::Moved { .. } => Ok(None),
         }
     }
 
@@ -355,6 +356,7 @@ impl Router {
     fn keep_shortcut(
         &mut self,
         decision: &Decision,
+        headers: &Headers,
         ingress: InterfaceId,
         hop: NextHop,
         neighbor: NeighborId,
@@ -368,6 +370,7 @@ impl Router {
         if passing || self.helps() && self.is_helped(id) {
             return;
         }
+        let Some(rewrite) = decision.marking.rewrite(headers) else { return };
         let Some(path) = self.paths.intern(&decision.filtered.counted) else { return };
         let Some(port) = self.config.interface(hop.interface).port() else { return };
         let flow = self.connections.flows.get(id);
@@ -377,7 +380,8 @@ impl Router {
         } else {
             Ticks::default()
         };
-        let course = Course { ingress, egress: hop.interface, port, mtu: hop.mtu, neighbor, path, lifetime };
+        let (egress, mtu) = (hop.interface, hop.mtu);
+        let course = Course { ingress, egress, port, mtu, neighbor, path, lifetime, rewrite };
         let shortcut = self.shortcut(course);
         self.connections.flows.get_mut(id).shortcuts[direction as usize] = shortcut;
     }

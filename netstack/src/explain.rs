@@ -168,7 +168,7 @@ impl Router {
             let arrival = Arrival { found: None, ..arrival };
             decision = self.decide(&arrival, random, &mut trace);
         }
-        self.explain_way(&decision, &headers, &mut frame, probe.ingress.is_some(), now, &mut trace);
+        self.explain_way(&decision, &headers, &mut frame, now, &mut trace);
         trace.lines
     }
 
@@ -177,7 +177,6 @@ impl Router {
         decision: &Decision,
         headers: &Headers,
         frame: &mut [u8],
-        forwarded: bool,
         now: Instant,
         trace: &mut Transcript,
     ) {
@@ -207,15 +206,13 @@ impl Router {
             return;
         }
         self.translate(frame, headers, &decision.flow);
+        translate::set_ttl_and_tos(frame, headers, decision.marking.ttl, decision.marking.tos);
         match way {
             Way::Deliver => trace.station(format_args!("verdict     DELIVER to this router")),
             Way::Broadcast(interface) => {
                 trace.station(format_args!("verdict     BROADCAST on {}", self.config.name(interface)));
             }
             Way::Forward(hop, address) => {
-                if forwarded {
-                    translate::lower_ttl(frame, headers);
-                }
                 let mac = self.explain_neighbor(hop, address, now, trace);
                 trace.station(format_args!("verdict     FORWARD out of {}", self.config.name(hop.interface)));
                 let from = self.config.interface(hop.interface).mac;

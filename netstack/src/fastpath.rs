@@ -13,10 +13,10 @@ use crate::{
     stage::window::Windows,
     table::{
         flow::{Direction, Key},
-        shortcut::Shortcut,
+        shortcut::{Rewrite, Shortcut},
         tick::Tick,
     },
-    wire::checksum,
+    wire::checksum::{self, Delta},
 };
 use smoltcp::{time::Instant, wire::EthernetAddress};
 
@@ -100,6 +100,7 @@ impl Router {
             };
             let from = self.links[usize::from(shortcut.course.port.0)].mac;
             refresh(shortcut, [mac, from], fresh_until, self.neighbors.changes());
+            rewrite(frame, shortcut.course.rewrite);
         }
 
         let leaving = flow.key(direction.opposite()).inverted();
@@ -228,7 +229,21 @@ fn refresh(shortcut: &mut Shortcut, macs: [EthernetAddress; 2], fresh_until: Ins
     let (to, from) = shortcut.macs.split_at_mut(6);
     to.copy_from_slice(&macs[0].0);
     from.copy_from_slice(&macs[1].0);
-    (shortcut.fresh_until, shortcut.neighbors) = (fresh_until, neighbors);
+    shortcut.neighbors = neighbors;
+    shortcut.fresh_until = if shortcut.course.rewrite == Rewrite::NONE { fresh_until } else { Instant::ZERO };
+}
+
+/// Writes what rules want of the IPv4 header.
+#[cold]
+fn rewrite(frame: &mut [u8; PLAIN], rewrite: Rewrite) {
+    let words = |frame: &[u8; PLAIN]| [IP, IP + 8].map(|at| u16::from_be_bytes(field(frame, at)));
+    let old = words(frame);
+    frame[IP + 1] = rewrite.tos(frame[IP + 1]);
+    frame[IP + 8] = rewrite.ttl.unwrap_or(frame[IP + 8]);
+    let new = words(frame);
+    let delta = Delta::NONE.word(old[0], new[0]).word(old[1], new[1]);
+    let checksum = delta.apply(u16::from_be_bytes(field(frame, IP + 10)));
+    put(frame, IP + 10, checksum.to_be_bytes());
 }
 
 /// `N` bytes of a frame; the place is known when this is compiled, and so is that it is inside.

@@ -46,7 +46,7 @@ impl Router {
             flow: FlowPart::None,
             filtered: Trail::default(),
             translated: Trail::default(),
-            marking: Marking::default(),
+            marking: Marking::new(arrival.headers),
             mss: None,
         };
         decision.way = self.walk(arrival, &mut decision, random, trace);
@@ -61,13 +61,15 @@ impl Router {
         random: &mut dyn rand_core::Rng,
         trace: &mut T,
     ) -> Result<Way, Refusal> {
-        self.check_source(arrival, trace)?;
         // From here on `seen` is the packet as the rules see it: with its new destination, and its old source.
         let mut seen = arrival.headers.clone();
+        self.before_tracking(arrival, decision, &seen, trace)?;
         let state = self.find_flow(arrival, decision, trace);
         self.mangle_first(arrival, decision, &seen, state, trace)?;
         self.check_redirect(arrival, decision)?;
         self.translate_destination(arrival, decision, &mut seen, random, trace);
+        // As late as Linux does it, so that the rules count the same packets.
+        self.check_source(arrival, trace)?;
         let way = self.route(arrival, &seen, trace)?;
         if let (&FlowPart::Existing { id, direction, .. }, Way::Forward(hop, _)) = (&decision.flow, way)
             && (self.has_moved(id, direction, hop) || self.misses_translation(decision, arrival, &seen, hop))
@@ -75,7 +77,10 @@ impl Router {
             decision.flow = FlowPart::Moved { id };
             return Err(DropReason::NatUntracked.into());
         }
-        self.check_forwarding(arrival, &seen, way, trace)?;
+        self.check_forwarding(arrival, decision, &seen, way, trace)?;
+        if let (Some(_), Way::Forward(..)) = (arrival.ingress, way) {
+            decision.marking.count_hop();
+        }
         self.filter(arrival, decision, &seen, state, way, trace)?;
         self.mangle_last(arrival, decision, &seen, state, way, trace)?;
         self.translate_source(arrival, decision, &seen, way, random, trace)?;
@@ -108,6 +113,7 @@ impl Router {
         let settings = &self.config.sysctl.conntrack;
         let state;
         (state, decision.flow) = match track::track(&self.connections, settings, arrival) {
+            _ if decision.marking.untracked => (FlowState::Untracked, FlowPart::Untracked),
             _ if let Some(view) = arrival.answers => (view.state, FlowPart::Answer(view)),
             Tracked::Flow { id, direction, state, effect } => {
                 let announced = state == FlowState::New
@@ -274,6 +280,7 @@ impl Router {
     fn check_forwarding<T: Trace>(
         &self,
         arrival: &Arrival<'_>,
+        decision: &Decision,
         seen: &Headers,
         way: Way,
         trace: &mut T,
@@ -281,7 +288,7 @@ impl Router {
         let Way::Forward(hop, _) = way else { return Ok(()) };
         let refusal = if arrival.ingress.is_some() && arrival.link_broadcast {
             DropReason::LinkBroadcast.into()
-        } else if arrival.ingress.is_some() && seen.ttl <= 1 {
+        } else if arrival.ingress.is_some() && decision.marking.ttl <= 1 {
             Refusal::icmp(DropReason::TtlExceeded, IcmpError::TtlExceeded)
         } else if seen.wire_length > hop.mtu && seen.dont_fragment {
             Refusal::icmp(DropReason::FragmentationNeeded, IcmpError::FragmentationNeeded { mtu: hop.mtu })
@@ -306,6 +313,7 @@ impl Router {
             egress,
             flow,
             interfaces: &self.config.interfaces,
+            fib: &self.fib,
             now: arrival.now,
         }
     }
@@ -315,13 +323,14 @@ impl Router {
         match part {
             FlowPart::Existing { id, .. } | FlowPart::Error { id, .. } => self.connections.flows.mark(*id),
             FlowPart::Answer(view) => view.mark,
-            FlowPart::New(_) | FlowPart::None | FlowPart::Moved { .. } => 0,
+            FlowPart::New(_) | FlowPart::None | FlowPart::Untracked | FlowPart::Moved { .. } => 0,
         }
     }
 
     /// What the rules may know of a flow.
     pub(crate) fn view(&self, part: &FlowPart, state: FlowState) -> Option<FlowView> {
         match part {
+            FlowPart::Untracked => None,
             FlowPart::Answer(view) => Some(*view),
             FlowPart::New(draft) => Some(new_view(draft)),
             FlowPart::Existing { id, direction, .. } | FlowPart::Error { id, direction } => {

@@ -4,7 +4,7 @@ use crate::{
     config::{
         Change, Config, ConfigError, PortInfo, StaleRoutes,
         route::Routes,
-        rules::{PortRange, TableName},
+        rules::{BusyHooks, PortRange, TableName},
     },
     dispatch::Parked,
     exchange::Exchange,
@@ -135,6 +135,8 @@ pub struct Router {
     pub(crate) statistics: Statistics,
     /// Whether a rule looks at the state of flows, or translates.
     pub(crate) tracking_needed: bool,
+    /// Where the tables have something to say.
+    pub(crate) busy_hooks: BusyHooks,
     pub(crate) host: Host,
     pub(crate) claims: AddressClaims,
     pub(crate) fragments: Fragments,
@@ -165,6 +167,7 @@ impl Router {
             counters: vec![Cell::default(); config.interfaces.len()],
             statistics: Statistics::default(),
             tracking_needed: false,
+            busy_hooks: BusyHooks::default(),
             host: Host::new(random, Instant::ZERO),
             claims: AddressClaims::default(),
             fragments: Fragments::default(),
@@ -280,6 +283,7 @@ impl Router {
             self.indexes.forget(self.now);
             self.reserve_ports();
             self.tracking_needed = self.config.tables.look_at_flows();
+            self.busy_hooks = self.config.tables.busy_hooks();
         }
         if stale.sysctl {
             self.connections.flows.set_limit(self.config.sysctl.conntrack.max as usize);

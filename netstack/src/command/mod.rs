@@ -102,7 +102,7 @@ fn conntrack_words(_: &[&str]) -> &'static [&'static str] {
 }
 
 const IPTABLES: &str = "\
-usage: iptables [-t { filter | nat | mangle }] { -A | -C | -D } CHAIN RULE
+usage: iptables [-t { filter | nat | mangle | raw }] { -A | -C | -D } CHAIN RULE
        iptables [-t TABLE] -I CHAIN [NUMBER] RULE
        iptables [-t TABLE] -R CHAIN NUMBER RULE
        iptables [-t TABLE] -D CHAIN NUMBER

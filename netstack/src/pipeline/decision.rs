@@ -51,7 +51,7 @@ pub(crate) struct Decision {
     pub filtered: Trail,
     /// Rules of the nat table that count it.
     pub translated: Trail,
-    /// What the rules have made of the packet's mark and of the flow's.
+    /// What the rules have made of its marks, its time to live and its type of service.
     pub marking: Marking,
     /// What a SYN may offer as its maximum segment size at most, where a rule wants to know.
     pub mss: Option<u16>,
@@ -117,6 +117,8 @@ pub(crate) enum FlowPart {
         id: FlowId,
         direction: Direction,
     },
+    /// A rule of raw said that it is not to be tracked.
+    Untracked,
     /// The router's own answer to a packet that it refused: RELATED by definition, but nothing of it is tracked.
     Answer(FlowView),
     /// The flow left by another interface than before: it ends, and the packet is decided anew.

@@ -1,4 +1,4 @@
-//! The stations where the tables mangle and filter are asked, which may drop a packet and say what it is to be changed to.
+//! The stations where the tables raw, mangle and filter are asked, which may drop a packet and say what it is to be changed to.
 
 use super::{Arrival, Decision, Refusal, Way, decision};
 use crate::{
@@ -15,6 +15,17 @@ use crate::{
 };
 
 impl Router {
+    /// raw PREROUTING, or OUTPUT for what the router itself sends: before it is known to which flow the packet belongs.
+    pub(super) fn before_tracking<T: Trace>(
+        &self,
+        arrival: &Arrival<'_>,
+        decision: &mut Decision,
+        seen: &Headers,
+        trace: &mut T,
+    ) -> Result<(), Refusal> {
+        self.before_routing(TableName::Raw, arrival, decision, seen, None, trace)
+    }
+
     /// mangle PREROUTING, or OUTPUT for what the router itself sends.
     pub(super) fn mangle_first<T: Trace>(
         &self,
@@ -24,8 +35,20 @@ impl Router {
         state: FlowState,
         trace: &mut T,
     ) -> Result<(), Refusal> {
+        self.before_routing(TableName::Mangle, arrival, decision, seen, Some(state), trace)
+    }
+
+    fn before_routing<T: Trace>(
+        &self,
+        table: TableName,
+        arrival: &Arrival<'_>,
+        decision: &mut Decision,
+        seen: &Headers,
+        state: Option<FlowState>,
+        trace: &mut T,
+    ) -> Result<(), Refusal> {
         let hook = if arrival.ingress.is_some() { Hook::Prerouting } else { Hook::Output };
-        if self.config.tables.mangle.is_idle(hook) {
+        if !self.busy_hooks.contains(table, hook) {
             return Ok(());
         }
         let egress = match (hook, self.fib.lookup(seen.destination)) {
@@ -34,8 +57,9 @@ impl Router {
             (Hook::Output, Destination::Local { .. }) => Some(InterfaceId::LOOPBACK),
             _ => None,
         };
-        let candidate = self.candidate(arrival, seen, egress, self.view(&decision.flow, state));
-        self.judge(TableName::Mangle, hook, &candidate, arrival, decision, trace)
+        let flow = state.and_then(|state| self.view(&decision.flow, state));
+        let candidate = self.candidate(arrival, seen, egress, flow);
+        self.judge(table, hook, &candidate, arrival, decision, trace)
     }
 
     /// mangle POSTROUTING.
@@ -49,7 +73,7 @@ impl Router {
         trace: &mut T,
     ) -> Result<(), Refusal> {
         let hook = Hook::Postrouting;
-        if way == Way::Deliver || self.config.tables.mangle.is_idle(hook) {
+        if way == Way::Deliver || !self.busy_hooks.contains(TableName::Mangle, hook) {
             return Ok(());
         }
         let view = self.view(&decision.flow, state);
@@ -81,7 +105,7 @@ impl Router {
                 (candidate.ingress, candidate.egress) =
                     if hook == Hook::Input { (loopback, None) } else { (None, loopback) };
             }
-            if hook != Hook::Output && !self.config.tables.mangle.is_idle(hook) {
+            if hook != Hook::Output && self.busy_hooks.contains(TableName::Mangle, hook) {
                 self.judge(TableName::Mangle, hook, &candidate, arrival, decision, trace)?;
             }
             self.judge(TableName::Filter, hook, &candidate, arrival, decision, trace)?;

@@ -64,7 +64,7 @@ impl Router {
                     ));
                 }
             }
-            FlowPart::None | FlowPart::Answer(_) | FlowPart::Moved { .. } => {}
+            FlowPart::None | FlowPart::Untracked | FlowPart::Answer(_) | FlowPart::Moved { .. } => {}
         }
     }
 
@@ -135,6 +135,8 @@ impl Router {
                 let (id, direction) = (*id, *direction);
                 return self.check_reporter(arrival, decision, id, direction, egress);
             }
+            // Whoever says that it is not to be tracked wants it to leave as it is.
+            FlowPart::Untracked => return Ok(()),
             // What the router says in its own name may leave; what it says in an inner host's name (a reset) may not.
             FlowPart::None | FlowPart::Answer(_) | FlowPart::Moved { .. }
                 if arrival.ingress.is_none() && self.fib.is_local(arrival.headers.source) =>

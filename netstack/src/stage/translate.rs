@@ -79,15 +79,20 @@ pub fn rewrite_from(frame: &mut [u8], headers: &Headers, from: &Tuple, to: &Tupl
     }
 }
 
-/// Lowers the TTL by one.
+/// Gives the packet this TTL and type of service.
 #[inline]
-pub fn lower_ttl(frame: &mut [u8], headers: &Headers) {
-    let at = headers.l3 + 8;
-    let old = word(frame, at);
-    let new = old - 0x100;
-    put_word(frame, at, new);
-    let checksum = Delta::NONE.word(old, new).apply(word(frame, headers.l3 + 10));
-    put_word(frame, headers.l3 + 10, checksum);
+pub fn set_ttl_and_tos(frame: &mut [u8], headers: &Headers, ttl: u8, tos: u8) {
+    if (ttl, tos) == (headers.ttl, headers.tos) {
+        return;
+    }
+    let Some(ip) = frame.get_mut(headers.l3..).and_then(<[u8]>::first_chunk_mut::<12>) else { return };
+    let words = |ip: &[u8; 12]| [[ip[0], ip[1]], [ip[8], ip[9]]].map(u16::from_be_bytes);
+    let old = words(ip);
+    (ip[1], ip[8]) = (tos, ttl);
+    let new = words(ip);
+    let delta = Delta::NONE.word(old[0], new[0]).word(old[1], new[1]);
+    let checksum = delta.apply(u16::from_be_bytes([ip[10], ip[11]]));
+    ip[10..].copy_from_slice(&checksum.to_be_bytes());
 }
 
 /// The addresses with which an ICMP error leaves that runs in `direction` of a flow: it goes where the flow's

@@ -33,6 +33,29 @@ pub struct Course {
     pub path: PathId,
     /// How long a flow lives after a packet; no time where the packet does not keep it alive.
     pub lifetime: Ticks,
+    /// What else is written into the IPv4 header.
+    pub rewrite: Rewrite,
+}
+
+/// What rules write into the IPv4 header of each packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rewrite {
+    /// The time to live, before this hop is counted.
+    pub ttl: Option<u8>,
+    /// The bits of the type of service that stay.
+    pub tos_kept: u8,
+    /// The bits of it that are then turned over.
+    pub tos_turned: u8,
+}
+
+impl Rewrite {
+    /// Nothing.
+    pub const NONE: Self = Self { ttl: None, tos_kept: u8::MAX, tos_turned: 0 };
+
+    /// What becomes of a type of service.
+    pub fn tos(self, tos: u8) -> u8 {
+        tos & self.tos_kept ^ self.tos_turned
+    }
 }
 
 /// A decision, and what the fast path needs for carrying it out.
@@ -42,7 +65,8 @@ pub struct Shortcut {
     pub course: Course,
     /// The addresses of the Ethernet header that leaves: destination, source.
     pub macs: [u8; 12],
-    /// `macs` holds until then, as long as the neighbour table does not change.
+    /// `macs` holds until then, as long as the neighbour table does not change. Of a course that rewrites more than addresses
+    /// nothing ever holds, so that the fast path need not ask each packet for it.
     pub fresh_until: Instant,
     /// The state of the neighbour table for which `macs` holds.
     pub neighbors: u32,
@@ -75,6 +99,7 @@ impl Shortcuts {
                 neighbor: NeighborId::NONE,
                 path: PathId::EMPTY,
                 lifetime: Ticks::default(),
+                rewrite: Rewrite::NONE,
             },
             macs: [0; 12],
             fresh_until: Instant::ZERO,

@@ -1,14 +1,14 @@
 //! The options of matches and targets; iptables-extensions(8).
 
-use super::marking;
 use super::values::{
     Parsed, bounded, decimal, icmp_type, mac, nat_ports, nat_to, networks, port_list, port_range, port_wish,
     protocol, rate, tcp_flags,
 };
+use super::{header, marking};
 use crate::{
     config::rules::{
-        ConntrackMatch, IcmpType, Limit, Log, Match, MssLimit, MultiportSide, NatTo, Negatable, RandomPorts,
-        RejectWith, SetMatch, States, Target,
+        ConntrackMatch, IcmpType, Limit, Log, Match, MssLimit, MultiportSide, NatTo, Negatable, NoTrack,
+        RandomPorts, RejectWith, SetMatch, States, Target,
     },
     headers::tcp_flag::{ACK, FIN, RST, SYN},
 };
@@ -40,7 +40,7 @@ pub(super) const fn option(name: &'static str, values: usize) -> OptionSpec {
 }
 
 impl OptionSpec {
-    const fn or(self, alias: &'static str) -> Self {
+    pub(super) const fn or(self, alias: &'static str) -> Self {
         Self { alias, ..self }
     }
 
@@ -119,6 +119,13 @@ static DNAT: &[OptionSpec] =
     &[option("to-destination", 1).required(), option("random", 0), option("persistent", 0)];
 
 static REDIRECT: &[OptionSpec] = &[option("to-ports", 1), option("random", 0)];
+static CT: &[OptionSpec] = &[
+    option("notrack", 0),
+    option("helper", 1),
+    option("zone", 1),
+    option("ctevents", 1),
+    option("timeout", 1),
+];
 static TCPMSS: &[OptionSpec] = &[option("set-mss", 1), option("clamp-mss-to-pmtu", 0)];
 
 /// What an extension adds to the rule.
@@ -162,7 +169,7 @@ impl Extension {
                 ("limit", LIMIT, Match::Limit(Limit::new(rate, per, Limit::DEFAULT_BURST)?))
             }
             "set" => ("set", SET, Match::Set(SetMatch::default().into())),
-            _ => marking::new_match(name)?,
+            _ => marking::new_match(name).or_else(|| header::new_match(name))?,
         };
         Some(Self { name, options, part: Part::Match(part), given: 0 })
     }
@@ -180,7 +187,9 @@ impl Extension {
             "DNAT" => (DNAT, Target::Dnat(NatTo::default())),
             "REDIRECT" => (REDIRECT, Target::Redirect { ports: None, random: None }),
             "TCPMSS" => (TCPMSS, Target::TcpMss(MssLimit::PathMtu)),
-            _ => marking::new_target(name)?,
+            "NOTRACK" => (&[], Target::NoTrack(NoTrack::Short)),
+            "CT" => (CT, Target::NoTrack(NoTrack::Ct)),
+            _ => marking::new_target(name).or_else(|| header::new_target(name))?,
         };
         Some(Self { name: part.name(), options, part: Part::Target(part), given: 0 })
     }
@@ -239,9 +248,10 @@ impl Extension {
         match (self.name, self.given) {
             ("multiport", 0) => Err("multiport expection an option".to_string()),
             ("set", 0) => Err("You must specify `--match-set' with proper arguments".to_string()),
+            ("CT", 0) => Err("CT: rutter knows --notrack alone, which must be specified".to_string()),
             ("TCPMSS", 0) => Err("TCPMSS target: At least one parameter is required".to_string()),
             ("conntrack", 0) => Err("conntrack: At least one option is required".to_string()),
-            (name, given) => marking::check_target(name, given),
+            (name, given) => marking::check_target(name, given).and_then(|()| header::check(name, given)),
         }
     }
 }
@@ -287,6 +297,13 @@ fn match_option(part: &mut Match, name: &str, not: bool, value: &str, values: &[
         Match::Mac(address) => *address = Negatable { not, value: mac(value)? },
         Match::Udp { .. } | Match::Limit(_) => {}
         Match::Mark(_) | Match::ConnMark(_) => marking::match_option(part, name, not, value)?,
+        Match::Ttl(_)
+        | Match::Dscp(_)
+        | Match::Tos(_)
+        | Match::Length(_)
+        | Match::AddressRange { .. }
+        | Match::AddressType(_)
+        | Match::PacketType(_) => header::match_option(part, name, not, value)?,
     }
     Ok(())
 }
@@ -387,7 +404,16 @@ fn target_option(part: &mut Target, name: &str, value: &str) -> Parsed<()> {
             "persistent" => to.persistent = true,
             _ => to.random = randomness(name).max(to.random),
         },
+        Target::NoTrack(_) if name == "helper" => {
+            let reason = "net.netfilter.nf_conntrack_helper switches on all helpers";
+            return Err(format!("CT: option \"--helper\" is not supported: {reason}"));
+        }
+        Target::NoTrack(_) if name != "notrack" => {
+            return Err(format!("CT: option \"--{name}\" is not supported"));
+        }
+        Target::NoTrack(_) => {}
         Target::Mark(_) | Target::ConnMark(_) => marking::target_option(part, name, value)?,
+        Target::Ttl(_) | Target::Dscp(_) | Target::Tos(_) => header::target_option(part, name, value)?,
         Target::Accept | Target::Drop | Target::Return | Target::Jump(_) | Target::Goto(_) => {}
     }
     Ok(())

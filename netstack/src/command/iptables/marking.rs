@@ -1,4 +1,5 @@
-//! Matches and targets about marks; iptables-extensions(8): mark, connmark, MARK, CONNMARK.
+//! Matches and targets about marks: their options, and how a listing shows them; iptables-extensions(8): mark, connmark, MARK,
+//! CONNMARK.
 
 use super::{
     extension::{OptionSpec, option},
@@ -6,6 +7,7 @@ use super::{
 };
 use crate::config::rules::{ConnMark, MarkMasks, Masked, Match, Negatable, Target};
 use alloc::format;
+use core::fmt::{self, Display, Formatter};
 
 static MARK_MATCH: &[OptionSpec] = &[option("mark", 1).negatable().required()];
 
@@ -142,4 +144,50 @@ fn bits(extension: &str, name: &str, text: &str) -> Parsed<u32> {
     number(text).ok_or_else(|| {
         format!("{extension}: bad value for option \"--{name}\", or out of range (0-{}).", u32::MAX)
     })
+}
+
+/// What a listing says of a match.
+pub(super) fn list_match(f: &mut Formatter<'_>, part: &Match) -> fmt::Result {
+    match part {
+        Match::Mark(wish) => write!(f, " mark match{} {}", if wish.not { " !" } else { "" }, wish.value),
+        Match::ConnMark(wish) => {
+            write!(f, " connmark match {} {}", if wish.not { "!" } else { "" }, wish.value)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a listing says of `MARK`.
+pub(super) fn list_mark(f: &mut Formatter<'_>, change: Masked) -> fmt::Result {
+    write!(f, " MARK {}", MarkChange(change))
+}
+
+/// What becomes of a mark, in the shortest words.
+struct MarkChange(Masked);
+
+impl Display for MarkChange {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Masked { value: 0, mask } => write!(f, "and 0x{:x}", !mask),
+            Masked { value, mask } if value == mask => write!(f, "or 0x{value:x}"),
+            Masked { value, mask: 0 } => write!(f, "xor 0x{value:x}"),
+            Masked { value, mask: u32::MAX } => write!(f, "set 0x{value:x}"),
+            Masked { value, mask } => write!(f, "xset 0x{value:x}/0x{mask:x}"),
+        }
+    }
+}
+
+/// What a listing says of `CONNMARK`.
+pub(super) fn list_connmark(f: &mut Formatter<'_>, change: ConnMark) -> fmt::Result {
+    let (word, MarkMasks { packet, flow }) = match change {
+        ConnMark::Set(change) => return write!(f, " CONNMARK {}", MarkChange(change)),
+        ConnMark::Save(masks) => ("save", masks),
+        ConnMark::Restore(masks) => ("restore", masks),
+    };
+    match change {
+        _ if (packet, flow) == (u32::MAX, u32::MAX) => write!(f, " CONNMARK {word}"),
+        _ if packet == flow => write!(f, " CONNMARK {word} mask 0x{packet:x}"),
+        ConnMark::Restore(_) => write!(f, " CONNMARK {word} ctmask 0x{flow:x} nfmask ~0x{packet:x}"),
+        _ => write!(f, " CONNMARK {word} nfmask 0x{packet:x} ctmask ~0x{flow:x}"),
+    }
 }

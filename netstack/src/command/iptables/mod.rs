@@ -1,6 +1,7 @@
 //! `iptables`, `iptables-save` and `iptables-restore`, as the tools of Linux understand and print them (1.8.9).
 
 mod extension;
+mod header;
 mod list;
 mod marking;
 mod options;

@@ -231,8 +231,7 @@ impl<'a> Parser<'a> {
             'o' => self.rule.out_interface = interface_wish(text, not)?,
             'f' => self.rule.fragment = Some(Negatable { not, value: () }),
             'm' => {
-                let unknown = || format!("Couldn't load match `{text}':No such file or directory");
-                self.extensions.push(Extension::new_match(text).ok_or_else(unknown)?);
+                self.extensions.push(Extension::new_match(text).ok_or_else(|| unknown_match(text))?);
             }
             'j' => match Extension::new_target(text) {
                 Some(target) => self.extensions.push(target),
@@ -412,6 +411,15 @@ const LINE_NUMBERS: char = '0';
 fn table(name: &str) -> Parsed<TableName> {
     let found = TableName::ALL.into_iter().find(|table| table.name() == name);
     found.ok_or_else(|| format!("table '{name}' does not exist"))
+}
+
+/// Why there is no match of that name.
+fn unknown_match(name: &str) -> String {
+    match name {
+        "time" => "time match: rutter has no clock that knows the time of day".to_string(),
+        "physdev" => "physdev match: rutter has no bridges whose ports could be asked for".to_string(),
+        _ => format!("Couldn't load match `{name}':No such file or directory"),
+    }
 }
 
 fn rule_number(text: &str) -> Parsed<usize> {

@@ -3,9 +3,10 @@
 use super::{LineSource, Request, Restore, Save, restore::split};
 use crate::{
     config::rules::{
-        ChainId, ConnMark, ConntrackMatch, Counters, IcmpType, InterfacePattern, Limit, Log, MarkMasks,
-        Masked, Match, MssLimit, MultiportSide, NatTo, Negatable, Policy, PortRange, RandomPorts, RejectWith,
-        Rule, Table, TableName, Tables, Target,
+        AddressRange, AddressTypeMatch, AddressTypes, ChainId, ConnMark, ConntrackMatch, Counters, IcmpType,
+        InterfacePattern, Lengths, Limit, Log, MarkMasks, Masked, Match, MssLimit, MultiportSide, NatTo,
+        Negatable, NoTrack, PacketType, Policy, PortRange, RandomPorts, RejectWith, Rule, Table, TableName,
+        Tables, Target, TosBits, TtlChange, TtlMatch,
     },
     headers::{
         protocol::{ICMP, TCP, UDP},
@@ -54,6 +55,38 @@ fn masked() -> impl Strategy<Value = Masked> {
     (any::<u32>(), prop_oneof![Just(u32::MAX), any::<u32>()]).prop_map(|(value, mask)| Masked { value, mask })
 }
 
+/// Matches about the IPv4 header.
+fn header_match() -> impl Strategy<Value = Match> {
+    fn wished<T>(wish: impl Fn(Negatable<T>) -> Match) -> impl Fn((bool, T)) -> Match {
+        move |(not, value)| wish(Negatable { not, value })
+    }
+    let range = || (address(), address()).prop_map(|(a, b)| AddressRange { first: a.min(b), last: a.max(b) });
+    let types = || (1..1_u16 << AddressTypes::NAMES.len()).prop_map(AddressTypes);
+    let kinds = select(vec![PacketType::Unicast, PacketType::Broadcast, PacketType::Multicast]);
+    prop_oneof![
+        (any::<bool>(), any::<u8>()).prop_map(wished(|wish| Match::Ttl(TtlMatch::Equal(wish)))),
+        any::<u8>().prop_map(|bound| Match::Ttl(TtlMatch::Less(bound))),
+        any::<u8>().prop_map(|bound| Match::Ttl(TtlMatch::Greater(bound))),
+        (any::<bool>(), 0..64_u8).prop_map(wished(Match::Dscp)),
+        (any::<bool>(), tos()).prop_map(wished(Match::Tos)),
+        (any::<bool>(), any::<(u16, u16)>().prop_map(|(least, most)| Lengths { least, most }))
+            .prop_map(wished(Match::Length)),
+        (wish(range()), wish(range()))
+            .prop_filter("one of them", |(source, destination)| source.or(*destination).is_some())
+            .prop_map(|(source, destination)| Match::AddressRange { source, destination }),
+        (wish(types()), wish(types()))
+            .prop_filter("one of them", |(source, destination)| source.or(*destination).is_some())
+            .prop_map(|(source, destination)| {
+                Match::AddressType(AddressTypeMatch { source, destination, limit: None })
+            }),
+        (any::<bool>(), kinds).prop_map(wished(Match::PacketType)),
+    ]
+}
+
+fn tos() -> impl Strategy<Value = TosBits> {
+    any::<(u8, u8)>().prop_map(|(value, mask)| TosBits { value, mask })
+}
+
 /// Matches that go with any protocol.
 fn general_match() -> impl Strategy<Value = Match> {
     let tuple = (wish(network(0)), wish(network(0)), wish(network(0)), wish(network(0)));
@@ -87,6 +120,7 @@ fn general_match() -> impl Strategy<Value = Match> {
         (any::<bool>(), any::<[u8; 6]>())
             .prop_map(|(not, mac)| Match::Mac(Negatable { not, value: EthernetAddress(mac) })),
         limit,
+        header_match(),
         (any::<bool>(), masked()).prop_map(|(not, value)| Match::Mark(Negatable { not, value })),
         (any::<bool>(), masked()).prop_map(|(not, value)| Match::ConnMark(Negatable { not, value })),
     ]
@@ -169,6 +203,11 @@ fn nat_target() -> impl Strategy<Value = Option<Target>> {
     ])
 }
 
+fn raw_target() -> impl Strategy<Value = Option<Target>> {
+    let targets = [Target::Drop, Target::NoTrack(NoTrack::Short), Target::NoTrack(NoTrack::Ct)];
+    option::of(select(targets.to_vec()))
+}
+
 fn mangle_target() -> impl Strategy<Value = Option<Target>> {
     let masks = || any::<(u32, u32)>().prop_map(|(packet, flow)| MarkMasks { packet, flow });
     let connmark = prop_oneof![
@@ -182,6 +221,11 @@ fn mangle_target() -> impl Strategy<Value = Option<Target>> {
         Just(Target::TcpMss(MssLimit::PathMtu)),
         (0..=65_515_u16).prop_map(|bytes| Target::TcpMss(MssLimit::Bytes(bytes))),
         masked().prop_map(Target::Mark),
+        any::<u8>().prop_map(|ttl| Target::Ttl(TtlChange::Set(ttl))),
+        (1..=u8::MAX).prop_map(|by| Target::Ttl(TtlChange::Lower(by))),
+        (1..=u8::MAX).prop_map(|by| Target::Ttl(TtlChange::Raise(by))),
+        (0..64_u8).prop_map(Target::Dscp),
+        tos().prop_map(Target::Tos),
         connmark.prop_map(Target::ConnMark),
     ])
 }
@@ -192,6 +236,7 @@ fn rule(table: TableName, place: u16) -> impl Strategy<Value = Rule> {
         TableName::Filter => filter_target(place).boxed(),
         TableName::Nat => nat_target().boxed(),
         TableName::Mangle => mangle_target().boxed(),
+        TableName::Raw => raw_target().boxed(),
     };
     (select(vec![0, ICMP, TCP, UDP, 47, 200]), any::<[bool; 2]>()).prop_flat_map(
         move |(protocol, [not, fragment])| {
@@ -225,7 +270,9 @@ fn rule(table: TableName, place: u16) -> impl Strategy<Value = Rule> {
                         Rule {
                             source: addresses.0,
                             destination: addresses.1,
-                            in_interface: interfaces.0.filter(|_| !output && table != TableName::Nat),
+                            in_interface: interfaces
+                                .0
+                                .filter(|_| !output && !matches!(table, TableName::Nat | TableName::Raw)),
                             out_interface: interfaces.1.filter(|_| place != 0 || table != TableName::Filter),
                             protocol: (protocol != 0).then_some(Negatable { not, value: protocol }),
                             fragment: fragment.then_some(().into()),
@@ -239,12 +286,13 @@ fn rule(table: TableName, place: u16) -> impl Strategy<Value = Rule> {
     )
 }
 
-/// Tables with rules in every chain of filter, three user chains among them, in nat POSTROUTING and mangle FORWARD.
+/// Tables with rules in every chain of filter, three user chains among them, in nat POSTROUTING, mangle FORWARD and
+/// raw OUTPUT.
 fn tables() -> impl Strategy<Value = Tables> {
     let rules = |table, place| collection::vec(rule(table, place), 0..5);
     let filter = (0..5_u16).map(|place| rules(TableName::Filter, place)).collect::<Vec<_>>();
-    let (nat, mangle) = (rules(TableName::Nat, 3), rules(TableName::Mangle, 2));
-    (filter, nat, mangle, any::<[bool; 3]>()).prop_map(|(filter, nat, mangle, policies)| {
+    let others = (rules(TableName::Nat, 3), rules(TableName::Mangle, 2), rules(TableName::Raw, 1));
+    (filter, others, any::<[bool; 3]>()).prop_map(|(filter, (nat, mangle, raw), policies)| {
         let mut tables = Tables::default();
         for name in ["LAN", "a-b.c", "Z"] {
             tables.filter.create_chain(name).unwrap();
@@ -258,6 +306,7 @@ fn tables() -> impl Strategy<Value = Tables> {
         }
         tables.nat.chains[3].rules = nat;
         tables.mangle.chains[2].rules = mangle;
+        tables.raw.chains[1].rules = raw;
         tables
     })
 }
@@ -300,6 +349,7 @@ proptest! {
         assert_same(&tables.filter, &again.filter);
         assert_same(&tables.nat, &again.nat);
         assert_same(&tables.mangle, &again.mangle);
+        assert_same(&tables.raw, &again.raw);
     }
 
     #[test]
@@ -331,7 +381,9 @@ fn word() -> impl Strategy<Value = String> {
                  --dport --sport --syn --tcp-flags --icmp-type --to-source --to --reject-with --log-prefix --limit \
                  --limit-burst multiport --dports --ports conntrack --ctstate --ctorigsrc state --state comment \
                  --comment mac --mac-source limit 80 1:2 10.0.0.0/8 1.2.3.4,5.6.7.8 1.2.3.4-1.2.3.9:80-90 NEW \
-                 ESTABLISHED SYN MARK CONNMARK mark connmark --mark --set-mark --save-mark --nfmask 0x1/0xff TCPMSS --set-mss --clamp-mss-to-pmtu ALL NONE 5/min eth0 eth+ + echo-request 3/4 tcp-reset 00:11:22:33:44:55";
+                 ESTABLISHED SYN MARK CONNMARK mark connmark --mark --set-mark --save-mark --nfmask 0x1/0xff raw mangle NOTRACK CT --notrack --helper TTL --ttl-set --ttl-dec ttl --ttl-lt DSCP --set-dscp-class \
+                 EF dscp --dscp TOS --set-tos 0x10/0x3f tos --tos length --length iprange --src-range 1.2.3.4-1.2.3.9 addrtype --dst-type \
+                 LOCAL,UNICAST --limit-iface-in pkttype --pkt-type broadcast TCPMSS --set-mss --clamp-mss-to-pmtu ALL NONE 5/min eth0 eth+ + echo-request 3/4 tcp-reset 00:11:22:33:44:55";
     let known: Vec<String> = known.split(' ').map(String::from).collect();
     prop_oneof![9 => select(known), 1 => "[ -~äß\t]{0,8}"]
 }

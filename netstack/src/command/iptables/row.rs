@@ -1,11 +1,11 @@
 //! One rule as a row of `iptables -L`; iptables(8).
 
-use super::request::View;
+use super::{header, marking, request::View};
 use crate::{
     config::rules::{
-        ConnMark, ConntrackMatch, Dashed, HostOrNet, IcmpType, InterfacePattern, Log, Mac, MarkMasks, Masked,
-        Match, MssLimit, MultiportSide, NatTo, Negatable, PortRange, RandomPorts, Rule, States, Table,
-        Target, TcpFlags, names,
+        ConntrackMatch, Dashed, HostOrNet, IcmpType, InterfacePattern, Log, Mac, Match, MssLimit,
+        MultiportSide, NatTo, Negatable, NoTrack, PortRange, RandomPorts, Rule, States, Table, Target,
+        TcpFlags, names,
     },
     headers::protocol::{TCP, UDP},
 };
@@ -25,6 +25,7 @@ impl Display for Row<'_> {
         let target = match &rule.target {
             None => "",
             Some(Target::Jump(chain) | Target::Goto(chain)) => self.table.chain(*chain).name.as_str(),
+            Some(Target::NoTrack(_)) => "CT",
             Some(target) => target.name(),
         };
         write!(f, "{target:<9} ")?;
@@ -148,10 +149,14 @@ impl Row<'_> {
             Match::Comment(text) => write!(f, " /* {text} */"),
             Match::Mac(wish) => write!(f, " MAC{} {}", if wish.not { " !" } else { "" }, Mac(wish.value.0)),
             Match::Set(wish) => write!(f, "{} match-set {}", if wish.not { " !" } else { "" }, wish.value),
-            Match::Mark(wish) => write!(f, " mark match{} {}", if wish.not { " !" } else { "" }, wish.value),
-            Match::ConnMark(wish) => {
-                write!(f, " connmark match {} {}", if wish.not { "!" } else { "" }, wish.value)
-            }
+            Match::Mark(_) | Match::ConnMark(_) => marking::list_match(f, part),
+            Match::Ttl(_)
+            | Match::Dscp(_)
+            | Match::Tos(_)
+            | Match::Length(_)
+            | Match::AddressRange { .. }
+            | Match::AddressType(_)
+            | Match::PacketType(_) => header::list_match(f, part, numeric),
             Match::Limit(limit) => write!(f, " limit: avg {} burst {}", limit.text(), limit.burst()),
         }
     }
@@ -165,9 +170,12 @@ impl Row<'_> {
             Some(Target::Snat(to) | Target::Dnat(to)) => nat(f, to),
             Some(Target::TcpMss(MssLimit::Bytes(mss))) => write!(f, " TCPMSS set {mss}"),
             Some(Target::TcpMss(MssLimit::PathMtu)) => f.write_str(" TCPMSS clamp to PMTU"),
-            Some(Target::Mark(change)) => write!(f, " MARK {}", MarkChange(*change)),
-            Some(Target::ConnMark(change)) => connmark(f, *change),
-            _ => Ok(()),
+            Some(Target::Mark(change)) => marking::list_mark(f, *change),
+            Some(Target::ConnMark(change)) => marking::list_connmark(f, *change),
+            Some(Target::NoTrack(NoTrack::Short)) => f.write_str(" NOTRACK"),
+            Some(Target::NoTrack(NoTrack::Ct)) => f.write_str(" CT notrack"),
+            Some(target) => header::list_target(f, target, self.view.numeric),
+            None => Ok(()),
         }
     }
 }
@@ -274,33 +282,4 @@ fn randomness(f: &mut Formatter<'_>, random: Option<RandomPorts>) -> fmt::Result
         Some(RandomPorts::Random) => " random",
         Some(RandomPorts::RandomFully) => " random-fully",
     })
-}
-
-/// What becomes of a mark, in the shortest words.
-struct MarkChange(Masked);
-
-impl Display for MarkChange {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Masked { value: 0, mask } => write!(f, "and 0x{:x}", !mask),
-            Masked { value, mask } if value == mask => write!(f, "or 0x{value:x}"),
-            Masked { value, mask: 0 } => write!(f, "xor 0x{value:x}"),
-            Masked { value, mask: u32::MAX } => write!(f, "set 0x{value:x}"),
-            Masked { value, mask } => write!(f, "xset 0x{value:x}/0x{mask:x}"),
-        }
-    }
-}
-
-fn connmark(f: &mut Formatter<'_>, change: ConnMark) -> fmt::Result {
-    let (word, MarkMasks { packet, flow }) = match change {
-        ConnMark::Set(change) => return write!(f, " CONNMARK {}", MarkChange(change)),
-        ConnMark::Save(masks) => ("save", masks),
-        ConnMark::Restore(masks) => ("restore", masks),
-    };
-    match change {
-        _ if (packet, flow) == (u32::MAX, u32::MAX) => write!(f, " CONNMARK {word}"),
-        _ if packet == flow => write!(f, " CONNMARK {word} mask 0x{packet:x}"),
-        ConnMark::Restore(_) => write!(f, " CONNMARK {word} ctmask 0x{flow:x} nfmask ~0x{packet:x}"),
-        _ => write!(f, " CONNMARK {word} nfmask 0x{packet:x} ctmask ~0x{flow:x}"),
-    }
 }

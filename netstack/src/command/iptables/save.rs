@@ -114,7 +114,8 @@ impl LineSource for Save {
         while self.step == Step::Generated
             && self.tables.len() > 1
             && self.tables.front().is_some_and(|&name| {
-                name == TableName::Mangle && *tables.get(name) == Tables::default().take(name)
+                matches!(name, TableName::Mangle | TableName::Raw)
+                    && *tables.get(name) == Tables::default().take(name)
             })
         {
             self.tables.pop_front();

@@ -99,6 +99,16 @@ fn marks_print_as_on_linux() {
 }
 
 #[test]
+fn rules_about_the_header_print_as_on_linux() {
+    replay(include_str!("transcripts/header.txt"));
+}
+
+#[test]
+fn raw_prints_as_on_linux() {
+    replay(include_str!("transcripts/raw.txt"));
+}
+
+#[test]
 fn counters_print_as_on_linux() {
     replay(include_str!("transcripts/counters.txt"));
 }
@@ -176,6 +186,22 @@ fn targets_and_matches_keep_to_their_tables_and_hooks() {
             "TCPMSS target: used from hooks PREROUTING, but only usable from FORWARD/OUTPUT/POSTROUTING",
         ),
         ("iptables -t mangle -A INPUT -j REJECT", "REJECT target: only valid in filter table, not mangle"),
+        ("iptables -A FORWARD -j NOTRACK", "NOTRACK target: only valid in raw table, not filter"),
+        (
+            "iptables -t mangle -A PREROUTING -j CT --notrack",
+            "CT target: only valid in raw table, not mangle",
+        ),
+        ("iptables -A FORWARD -j TTL --ttl-set 64", "TTL target: only valid in mangle table, not filter"),
+        ("iptables -A FORWARD -j DSCP --set-dscp 5", "DSCP target: only valid in mangle table, not filter"),
+        ("iptables -t nat -A OUTPUT -j TOS --set-tos 1", "TOS target: only valid in mangle table, not nat"),
+        (
+            "iptables -t raw -A PREROUTING -m addrtype --dst-type LOCAL --limit-iface-out",
+            "addrtype match: used from hooks PREROUTING, but only usable from FORWARD/OUTPUT/POSTROUTING",
+        ),
+        (
+            "iptables -t mangle -A POSTROUTING -m addrtype --dst-type LOCAL --limit-iface-in",
+            "addrtype match: used from hooks POSTROUTING, but only usable from PREROUTING/INPUT/FORWARD",
+        ),
         ("iptables -P INPUT REJECT", "Bad policy name `REJECT'."),
     ] {
         assert_eq!(refused(line, &mut tables), format!("iptables: {reason}"), "{line}");
@@ -245,7 +271,25 @@ fn what_rutter_does_not_know_is_refused_by_name() {
         ("iptables -A INPUT -j CLASSIFY", "Chain 'CLASSIFY' does not exist"),
         ("iptables -A INPUT -p tcp --tcp-option 2", "unknown option \"--tcp-option\""),
         ("iptables -A INPUT -m conntrack --ctstatus ASSURED", "unknown option \"--ctstatus\""),
-        ("iptables -t raw -L", "table 'raw' does not exist"),
+        ("iptables -t security -L", "table 'security' does not exist"),
+        (
+            "iptables -A INPUT -m time --timestart 08:00",
+            "time match: rutter has no clock that knows the time of day",
+        ),
+        (
+            "iptables -A FORWARD -m physdev --physdev-in eth0",
+            "physdev match: rutter has no bridges whose ports could be asked for",
+        ),
+        (
+            "iptables -t raw -A PREROUTING -p tcp --dport 21 -j CT --helper ftp",
+            "CT: option \"--helper\" is not supported: net.netfilter.nf_conntrack_helper switches on all helpers",
+        ),
+        ("iptables -t raw -A PREROUTING -j CT --zone 5", "CT: option \"--zone\" is not supported"),
+        ("iptables -t raw -A PREROUTING -j CT", "CT: rutter knows --notrack alone, which must be specified"),
+        (
+            "iptables -A INPUT -m iprange --src-range 10.0.0.9-10.0.0.1",
+            "iprange: range 10.0.0.9-10.0.0.1 is reversed and will never match",
+        ),
         ("iptables -A INPUT -s ! 1.2.3.4", "host/network `!' not found"),
         ("iptables -A INPUT -s localhost", "host/network `localhost' not found"),
         ("iptables -A INPUT -i a/b", "weird character in interface `a/b'"),
@@ -302,6 +346,8 @@ fn what_is_saved_is_restored() {
         include_str!("transcripts/nat.txt"),
         include_str!("transcripts/mangle.txt"),
         include_str!("transcripts/marks.txt"),
+        include_str!("transcripts/header.txt"),
+        include_str!("transcripts/raw.txt"),
     ] {
         for session in transcript.split("\n$ ").skip(1) {
             let _ = run(session.lines().next().unwrap(), &mut first);
@@ -329,7 +375,7 @@ fn restore_takes_all_or_nothing() {
             "line 5 failed: No chain/target/match by that name.",
         ),
         ("*filter\n:INPUT ACCEPT [0:0]\n", "COMMIT expected at line 3"),
-        ("*raw\nCOMMIT\n", "line 1 failed: table name 'raw' invalid"),
+        ("*security\nCOMMIT\n", "line 1 failed: table name 'security' invalid"),
         ("COMMIT\n", "line 1 failed: a line like `*filter' expected, not `COMMIT'"),
         ("*filter\ngarbage\nCOMMIT\n", "line 2 failed: Bad argument `garbage'"),
         ("*filter\n:INPUT FOO [0:0]\nCOMMIT\n", "line 2 failed: Bad policy name `FOO'."),

@@ -91,7 +91,7 @@ fn prefix_length(text: &str) -> Option<u8> {
     }
 }
 
-fn full_address(text: &str) -> Option<Ipv4Address> {
+pub(super) fn full_address(text: &str) -> Option<Ipv4Address> {
     if text.split('.').count() == 4 { padded_address(text) } else { None }
 }
 

@@ -4,15 +4,18 @@
 #[rustfmt::skip]
 pub(in crate::command) fn words(_: &[&str]) -> &'static [&'static str] {
     &[
-        "--and-mark", "--clamp-mss-to-pmtu", "--comment", "--ctstate", "--dport", "--dports", "--icmp-type",
-        "--limit", "--limit-burst", "--line-numbers", "--log-prefix", "--mac-source", "--mark", "--mask",
-        "--match-set", "--or-mark", "--reject-with", "--restore-mark", "--save-mark", "--set-mark",
-        "--set-mss", "--sport", "--sports", "--syn", "--tcp-flags", "--to-destination", "--to-ports",
-        "--to-source", "-A", "-C", "-D", "-E", "-F", "-I", "-L", "-N", "-P", "-R", "-S", "-X", "-Z", "-d",
-        "-i", "-j", "-m", "-n", "-o", "-p", "-s", "-t", "-v", "ACCEPT", "CONNMARK", "DNAT", "DROP",
-        "ESTABLISHED", "FORWARD", "INPUT", "INVALID", "LOG", "MARK", "MASQUERADE", "NEW", "OUTPUT",
-        "POSTROUTING", "PREROUTING", "REDIRECT", "REJECT", "RELATED", "RETURN", "SNAT", "TCPMSS", "comment",
-        "connmark", "conntrack", "filter", "icmp", "limit", "mac", "mangle", "mark", "multiport", "nat",
-        "set", "state", "tcp", "udp",
+        "--and-mark", "--clamp-mss-to-pmtu", "--comment", "--ctstate", "--dport", "--dports", "--dscp",
+        "--dscp-class", "--dst-range", "--dst-type", "--icmp-type", "--length", "--limit", "--limit-burst",
+        "--line-numbers", "--log-prefix", "--mac-source", "--mark", "--mask", "--match-set", "--notrack",
+        "--or-mark", "--pkt-type", "--reject-with", "--restore-mark", "--save-mark", "--set-dscp",
+        "--set-dscp-class", "--set-mark", "--set-mss", "--set-tos", "--sport", "--sports", "--src-range",
+        "--src-type", "--syn", "--tcp-flags", "--to-destination", "--to-ports", "--to-source", "--tos",
+        "--ttl-dec", "--ttl-eq", "--ttl-gt", "--ttl-inc", "--ttl-lt", "--ttl-set", "-A", "-C", "-D", "-E",
+        "-F", "-I", "-L", "-N", "-P", "-R", "-S", "-X", "-Z", "-d", "-i", "-j", "-m", "-n", "-o", "-p", "-s",
+        "-t", "-v", "ACCEPT", "CONNMARK", "CT", "DNAT", "DROP", "DSCP", "ESTABLISHED", "FORWARD", "INPUT",
+        "INVALID", "LOG", "MARK", "MASQUERADE", "NEW", "NOTRACK", "OUTPUT", "POSTROUTING", "PREROUTING",
+        "REDIRECT", "REJECT", "RELATED", "RETURN", "SNAT", "TCPMSS", "TOS", "TTL", "UNTRACKED", "addrtype",
+        "comment", "connmark", "conntrack", "dscp", "filter", "icmp", "iprange", "length", "limit", "mac",
+        "mangle", "mark", "multiport", "nat", "pkttype", "raw", "set", "state", "tcp", "tos", "ttl", "udp",
     ]
 }

@@ -1,6 +1,6 @@
 //! What makes a rule impossible: its table, its chain, its protocol, a loop (iptables(8), x_tables of Linux).
 
-use super::{ChainId, Hook, Match, MssLimit, RejectWith, Rule, Table, TableName, Target};
+use super::{ChainId, Hook, LimitInterface, Match, MssLimit, RejectWith, Rule, Table, TableName, Target};
 use crate::{
     config::ConfigError,
     headers::{
@@ -154,6 +154,8 @@ impl Rule {
             }
             Target::TcpMss(_) => return self.check_mss(),
             Target::Reject(_) => (TableName::Filter, false),
+            Target::NoTrack(_) => (TableName::Raw, false),
+            Target::Ttl(_) | Target::Dscp(_) | Target::Tos(_) => (TableName::Mangle, false),
             Target::Masquerade { ports, .. } | Target::Redirect { ports, .. } => {
                 (TableName::Nat, ports.is_some())
             }
@@ -197,9 +199,18 @@ impl Rule {
             };
             Some((target.name(), "target", Hooks::of(hooks)))
         });
-        let mac = self.matches.iter().any(|wanted| matches!(wanted, Match::Mac(_)));
-        let mac = mac.then(|| ("mac", "match", Hooks::of(&[Prerouting, Input, Forward])));
-        target.into_iter().chain(mac)
+        let matches = self.matches.iter().filter_map(|wanted| {
+            let (name, hooks): (_, &[Hook]) = match wanted {
+                Match::Mac(_) => ("mac", &[Prerouting, Input, Forward]),
+                Match::AddressType(wish) => match wish.limit? {
+                    LimitInterface::In => ("addrtype", &[Prerouting, Input, Forward]),
+                    LimitInterface::Out => ("addrtype", &[Forward, Output, Postrouting]),
+                },
+                _ => return None,
+            };
+            Some((name, "match", Hooks::of(hooks)))
+        });
+        target.into_iter().chain(matches)
     }
 
     /// Whether the rule works wherever it is asked.

@@ -1,6 +1,8 @@
 //! The matches of a rule (`-m`); iptables-extensions(8).
 
-use super::{Masked, Negatable, PortRange};
+use super::{
+    AddressRange, AddressTypeMatch, Lengths, Masked, Negatable, PacketType, PortRange, TosBits, TtlMatch,
+};
 use alloc::{string::String, vec::Vec};
 use core::cell::Cell;
 use smoltcp::{
@@ -50,6 +52,25 @@ pub enum Match {
     Mark(Negatable<Masked>),
     /// `-m connmark`: the flow's mark
     ConnMark(Negatable<Masked>),
+    /// `-m ttl`
+    Ttl(TtlMatch),
+    /// `-m dscp`: a code point, 0 to 63
+    Dscp(Negatable<u8>),
+    /// `-m tos`
+    Tos(Negatable<TosBits>),
+    /// `-m length`: bytes of the IPv4 packet
+    Length(Negatable<Lengths>),
+    /// `-m iprange`
+    AddressRange {
+        /// `--src-range`
+        source: Option<Negatable<AddressRange>>,
+        /// `--dst-range`
+        destination: Option<Negatable<AddressRange>>,
+    },
+    /// `-m addrtype`
+    AddressType(AddressTypeMatch),
+    /// `-m pkttype`
+    PacketType(Negatable<PacketType>),
 }
 
 /// `-m set --match-set NAME src,dst`.

@@ -2,6 +2,7 @@
 
 mod check;
 mod edit;
+mod header;
 mod marks;
 mod matches;
 pub mod names;
@@ -10,11 +11,16 @@ mod text;
 mod uses;
 
 pub(crate) use edit::check_chain_name;
+pub use header::{
+    AddressRange, AddressType, AddressTypeMatch, AddressTypes, Lengths, LimitInterface, PacketType, TosBits,
+    TtlChange, TtlMatch,
+};
 pub use marks::{ConnMark, MarkMasks, Masked};
 pub use matches::{ConntrackMatch, IcmpType, Limit, Match, MultiportSide, SetMatch, state_bit};
-pub use target::{Log, MssLimit, NatTo, RandomPorts, RejectWith, Target};
+pub use target::{Log, MssLimit, NatTo, NoTrack, RandomPorts, RejectWith, Target};
 pub use text::RuleText;
 pub(crate) use text::{Dashed, HostOrNet, Mac, States, TcpFlags};
+pub use uses::BusyHooks;
 
 use super::ipset::Sets;
 use crate::interface::InterfaceName;
@@ -31,6 +37,8 @@ pub struct Tables {
     pub nat: Table,
     /// `-t mangle`.
     pub mangle: Table,
+    /// `-t raw`.
+    pub raw: Table,
     /// The sets of `ipset`.
     pub sets: Sets,
 }
@@ -44,6 +52,8 @@ pub enum TableName {
     Nat,
     /// `mangle`.
     Mangle,
+    /// `raw`.
+    Raw,
 }
 
 /// A station on a packet's way where rules are asked.
@@ -224,6 +234,7 @@ impl Default for Tables {
             filter: Table::new(TableName::Filter, &[Input, Forward, Output]),
             nat: Table::new(TableName::Nat, &[Prerouting, Input, Output, Postrouting]),
             mangle: Table::new(TableName::Mangle, &[Prerouting, Input, Forward, Output, Postrouting]),
+            raw: Table::new(TableName::Raw, &[Prerouting, Output]),
             sets: Sets::default(),
         }
     }
@@ -236,6 +247,7 @@ impl Tables {
             TableName::Filter => &self.filter,
             TableName::Nat => &self.nat,
             TableName::Mangle => &self.mangle,
+            TableName::Raw => &self.raw,
         }
     }
 
@@ -250,6 +262,7 @@ impl Tables {
             TableName::Filter => self.filter,
             TableName::Nat => self.nat,
             TableName::Mangle => self.mangle,
+            TableName::Raw => self.raw,
         }
     }
 
@@ -259,6 +272,7 @@ impl Tables {
             TableName::Filter => &mut self.filter,
             TableName::Nat => &mut self.nat,
             TableName::Mangle => &mut self.mangle,
+            TableName::Raw => &mut self.raw,
         }
     }
 }
@@ -278,23 +292,17 @@ impl Table {
     pub fn builtin(&self, hook: Hook) -> Option<ChainId> {
         let place = match (self.name, hook) {
             (TableName::Mangle, hook) => hook as u16,
-            (TableName::Filter, Hook::Input) | (TableName::Nat, Hook::Prerouting) => 0,
-            (TableName::Filter, Hook::Forward) | (TableName::Nat, Hook::Input) => 1,
+            (TableName::Filter, Hook::Input) | (TableName::Nat | TableName::Raw, Hook::Prerouting) => 0,
+            (TableName::Filter, Hook::Forward)
+            | (TableName::Nat, Hook::Input)
+            | (TableName::Raw, Hook::Output) => 1,
             (TableName::Filter | TableName::Nat, Hook::Output) => 2,
             (TableName::Nat, Hook::Postrouting) => 3,
-            (TableName::Filter, Hook::Prerouting | Hook::Postrouting) | (TableName::Nat, Hook::Forward) => {
-                return None;
-            }
+            (TableName::Filter, Hook::Prerouting | Hook::Postrouting)
+            | (TableName::Nat, Hook::Forward)
+            | (TableName::Raw, Hook::Input | Hook::Forward | Hook::Postrouting) => return None,
         };
         Some(ChainId(place))
-    }
-
-    /// Whether asking the built-in chain at `hook` would let everything pass, without a rule that counts it.
-    pub fn is_idle(&self, hook: Hook) -> bool {
-        self.builtin(hook).is_none_or(|id| {
-            let chain = self.chain(id);
-            chain.rules.is_empty() && chain.builtin.as_ref().is_none_or(|it| it.policy == Policy::Accept)
-        })
     }
 
     /// The chain of that name.
@@ -324,7 +332,7 @@ impl Table {
 
 impl TableName {
     /// All, in the order in which they are listed.
-    pub const ALL: [Self; 3] = [Self::Mangle, Self::Filter, Self::Nat];
+    pub const ALL: [Self; 4] = [Self::Mangle, Self::Raw, Self::Filter, Self::Nat];
 
     /// The word after `-t`.
     pub fn name(self) -> &'static str {
@@ -332,6 +340,7 @@ impl TableName {
             Self::Filter => "filter",
             Self::Nat => "nat",
             Self::Mangle => "mangle",
+            Self::Raw => "raw",
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The targets of a rule (`-j`, `-g`); iptables-extensions(8).
 
-use super::{ChainId, ConnMark, Masked, PortRange};
+use super::{ChainId, ConnMark, Masked, PortRange, TosBits, TtlChange};
 use alloc::string::String;
 use smoltcp::wire::Ipv4Address;
 
@@ -38,6 +38,14 @@ pub enum Target {
     Mark(Masked),
     /// `CONNMARK`
     ConnMark(ConnMark),
+    /// `NOTRACK`, or `CT --notrack`, which is the same
+    NoTrack(NoTrack),
+    /// `TTL`
+    Ttl(TtlChange),
+    /// `DSCP`: a code point, 0 to 63
+    Dscp(u8),
+    /// `TOS`
+    Tos(TosBits),
     /// `REDIRECT --to-ports`
     Redirect {
         /// `--to-ports`
@@ -45,6 +53,15 @@ pub enum Target {
         /// `--random`
         random: Option<RandomPorts>,
     },
+}
+
+/// How it was written that a packet is not to be tracked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NoTrack {
+    /// `-j NOTRACK`
+    Short,
+    /// `-j CT --notrack`
+    Ct,
 }
 
 /// What `TCPMSS` lowers the maximum segment size of a SYN to.

@@ -1,8 +1,9 @@
 //! A rule as `iptables -S` prints it: text that, parsed again, gives the same rule.
 
 use super::{
-    ConntrackMatch, IcmpType, InterfacePattern, Limit, Log, Masked, Match, MssLimit, MultiportSide, NatTo,
-    Negatable, PortRange, RandomPorts, RejectWith, Rule, SetMatch, Table, Target, names, state_bit,
+    ConntrackMatch, IcmpType, InterfacePattern, Limit, LimitInterface, Log, Masked, Match, MssLimit,
+    MultiportSide, NatTo, Negatable, NoTrack, PortRange, RandomPorts, RejectWith, Rule, SetMatch, Table,
+    Target, names, state_bit,
 };
 use core::fmt::{self, Display, Formatter};
 use smoltcp::wire::Ipv4Cidr;
@@ -117,6 +118,26 @@ impl Display for Match {
             Self::Mac(mac) => write!(f, " -m mac{} --mac-source {}", not(mac.not), Mac(mac.value.0)),
             Self::Set(wish) => write!(f, " -m set{} --match-set {}", not(wish.not), wish.value),
             Self::Mark(wish) => write!(f, " -m mark{} --mark {}", not(wish.not), wish.value),
+            Self::Ttl(wish) => write!(f, " -m ttl{wish}"),
+            Self::Dscp(wish) => write!(f, " -m dscp{} --dscp 0x{:02x}", not(wish.not), wish.value),
+            Self::Tos(wish) => write!(f, " -m tos{} --tos {}", not(wish.not), wish.value),
+            Self::Length(wish) => write!(f, " -m length{} --length {}", not(wish.not), wish.value),
+            Self::AddressRange { source, destination } => {
+                f.write_str(" -m iprange")?;
+                option(f, "--src-range", source)?;
+                option(f, "--dst-range", destination)
+            }
+            Self::AddressType(wish) => {
+                f.write_str(" -m addrtype")?;
+                option(f, "--src-type", &wish.source)?;
+                option(f, "--dst-type", &wish.destination)?;
+                f.write_str(match wish.limit {
+                    None => "",
+                    Some(LimitInterface::In) => " --limit-iface-in",
+                    Some(LimitInterface::Out) => " --limit-iface-out",
+                })
+            }
+            Self::PacketType(wish) => write!(f, " -m pkttype{} --pkt-type {}", not(wish.not), wish.value),
             Self::ConnMark(wish) => write!(f, " -m connmark{} --mark {}", not(wish.not), wish.value),
             Self::Limit(limit) => {
                 write!(f, " -m limit --limit {}", limit.text())?;
@@ -318,6 +339,11 @@ impl Target {
             Self::TcpMss(_) => "TCPMSS",
             Self::Mark(_) => "MARK",
             Self::ConnMark(_) => "CONNMARK",
+            Self::NoTrack(NoTrack::Short) => "NOTRACK",
+            Self::NoTrack(NoTrack::Ct) => "CT",
+            Self::Ttl(_) => "TTL",
+            Self::Dscp(_) => "DSCP",
+            Self::Tos(_) => "TOS",
         }
     }
 }
@@ -328,13 +354,22 @@ struct TargetOptions<'a>(&'a Target);
 impl Display for TargetOptions<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Target::Accept | Target::Drop | Target::Return | Target::Jump(_) | Target::Goto(_) => Ok(()),
+            Target::Accept
+            | Target::Drop
+            | Target::Return
+            | Target::Jump(_)
+            | Target::Goto(_)
+            | Target::NoTrack(NoTrack::Short) => Ok(()),
+            Target::NoTrack(NoTrack::Ct) => f.write_str(" --notrack"),
             Target::Reject(with) => write!(f, " --reject-with {with}"),
             Target::Log(log) => write!(f, "{log}"),
             Target::TcpMss(MssLimit::Bytes(mss)) => write!(f, " --set-mss {mss}"),
             Target::TcpMss(MssLimit::PathMtu) => f.write_str(" --clamp-mss-to-pmtu"),
             Target::Mark(Masked { value, mask }) => write!(f, " --set-xmark 0x{value:x}/0x{mask:x}"),
             Target::ConnMark(change) => write!(f, "{change}"),
+            Target::Ttl(change) => write!(f, "{change}"),
+            Target::Dscp(code_point) => write!(f, " --set-dscp 0x{code_point:02x}"),
+            Target::Tos(change) => write!(f, " --set-tos {change}"),
             Target::Masquerade { ports, random } | Target::Redirect { ports, random } => {
                 if let Some(ports) = ports {
                     write!(f, " --to-ports {}", Dashed(*ports))?;

@@ -1,8 +1,38 @@
 //! What the plane wants to know of all rules at once.
 
-use super::{Match, MultiportSide, PortRange, Rule, Table, Tables, Target};
+use super::{Hook, Match, MultiportSide, Policy, PortRange, Rule, Table, TableName, Tables, Target};
+
+/// Where the tables have something to say: the hooks at which they would not let everything pass uncounted.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct BusyHooks(u32);
+
+impl BusyHooks {
+    /// Whether a table has something to say at a hook.
+    #[inline]
+    pub fn contains(self, table: TableName, hook: Hook) -> bool {
+        self.0 & Self::bit(table, hook) != 0
+    }
+
+    fn bit(table: TableName, hook: Hook) -> u32 {
+        1 << (8 * table as u32 + hook as u32)
+    }
+}
 
 impl Tables {
+    /// The hooks at which a table has rules, or a policy that drops.
+    pub fn busy_hooks(&self) -> BusyHooks {
+        let chains = |table| {
+            self.get(table)
+                .chains
+                .iter()
+                .filter_map(move |chain| Some((table, chain, chain.builtin.as_ref()?)))
+        };
+        let busy = TableName::ALL.into_iter().flat_map(chains);
+        let busy =
+            busy.filter(|(_, chain, builtin)| !chain.rules.is_empty() || builtin.policy == Policy::Drop);
+        BusyHooks(busy.fold(0, |bits, (table, _, builtin)| bits | BusyHooks::bit(table, builtin.hook)))
+    }
+
     /// The ports that port-forwards claim, with their protocol; no translation may hand these out (requirement 31).
     pub fn reserved_ports(&self) -> impl Iterator<Item = (u8, PortRange)> {
         rules(&self.nat)

@@ -8,12 +8,13 @@ use crate::{
     config::{
         ipset::Sets,
         rules::{
-            ConntrackMatch, IcmpType, Match, MultiportSide, Negatable, PortRange, Rule, SetMatch, Target,
-            state_bit,
+            AddressType, AddressTypeMatch, ConntrackMatch, IcmpType, LimitInterface, Match, MultiportSide,
+            Negatable, PacketType, PortRange, Rule, SetMatch, Target, state_bit,
         },
     },
     headers::{Fragment, Headers, Transport, tcp_flag},
     interface::InterfaceId,
+    table::fib::{Destination, Fib},
 };
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
@@ -135,6 +136,14 @@ impl<'a> Subject<'a> {
                 let found = wish.holds(wish.value.fits(self.marking.flow));
                 require(found && self.is_tracked(), "--mark")
             }
+            Match::AddressRange { source, destination } => {
+                check(source, "--src-range", |range| range.contains(self.headers().source))?;
+                check(destination, "--dst-range", |range| range.contains(self.headers().destination))
+            }
+            Match::AddressType(wish) => self.address_types(wish),
+            // What takes the fast path is for this station alone.
+            Match::PacketType(wish) => require(wish.holds(wish.value == self.packet_type()), "--pkt-type"),
+            Match::Ttl(_) | Match::Dscp(_) | Match::Tos(_) | Match::Length(_) => Ok(()),
             Match::Icmp(_) | Match::Set(_) | Match::Comment(_) | Match::Mac(_) | Match::Limit(_) => Ok(()),
         }
     }
@@ -156,7 +165,12 @@ impl<'a> Subject<'a> {
             Match::Set(wish) => {
                 self.sets.get(&wish.value.name).is_some_and(|set| set.varies(self.candidate.headers))
             }
-            Match::Mac(_) | Match::Limit(_) => true,
+            Match::Mac(_)
+            | Match::Limit(_)
+            | Match::Ttl(_)
+            | Match::Dscp(_)
+            | Match::Tos(_)
+            | Match::Length(_) => true,
             _ => false,
         }
     }
@@ -171,6 +185,12 @@ impl<'a> Subject<'a> {
                 require(mac.holds(source == mac.value.as_bytes()), "--mac-source")
             }
             Match::Set(wish) => self.set(wish),
+            Match::Ttl(wish) => require(wish.fits(self.marking.ttl), "--ttl-eq, --ttl-lt, --ttl-gt"),
+            Match::Dscp(wish) => require(wish.holds(self.marking.tos >> 2 == wish.value), "--dscp"),
+            Match::Tos(wish) => require(wish.holds(wish.value.fits(self.marking.tos)), "--tos"),
+            Match::Length(wish) => {
+                require(wish.holds(wish.value.contains(self.headers().total_length)), "--length")
+            }
             Match::Limit(limit) => require(limit.admit(self.candidate.now, effects), "--limit"),
             _ => Ok(()),
         }
@@ -197,9 +217,41 @@ impl<'a> Subject<'a> {
         check(destination, "--dport", |range| range.contains(ports.1))
     }
 
+    fn address_types(&self, wish: &AddressTypeMatch) -> Result<(), &'static str> {
+        let limit = match wish.limit {
+            None => None,
+            Some(LimitInterface::In) => self.candidate.ingress,
+            Some(LimitInterface::Out) => self.candidate.egress,
+        };
+        let kind = |address| address_type(self.candidate.fib, address, limit);
+        check(&wish.source, "--src-type", |types| types.contains(kind(self.headers().source)))?;
+        check(&wish.destination, "--dst-type", |types| types.contains(kind(self.headers().destination)))
+    }
+
+    /// Whom the frame was for; what the router itself sends counts as unicast.
+    fn packet_type(&self) -> PacketType {
+        match self.candidate.frame.first_chunk::<6>() {
+            Some([0xff, 0xff, 0xff, 0xff, 0xff, 0xff]) => PacketType::Broadcast,
+            Some([first, ..]) if first & 1 != 0 => PacketType::Multicast,
+            _ => PacketType::Unicast,
+        }
+    }
+
     fn icmp(&self, wanted: &Negatable<IcmpType>) -> Result<(), &'static str> {
         let Some((kind, code)) = self.candidate.headers.icmp() else { return Err("--icmp-type") };
         require(wanted.holds(wanted.value.contains(kind, code)), "--icmp-type")
+    }
+}
+
+/// What an address is to the router, or to one of its interfaces (Linux: inet_dev_addr_type).
+fn address_type(fib: &Fib, address: Ipv4Address, limit: Option<InterfaceId>) -> AddressType {
+    let meant = |interface| limit.is_none_or(|limit| limit == interface);
+    match fib.lookup(address) {
+        _ if address.octets()[0] == 0 || address.is_broadcast() => AddressType::Broadcast,
+        _ if address.is_multicast() => AddressType::Multicast,
+        Destination::Local { interface } if meant(interface) => AddressType::Local,
+        Destination::Broadcast { interface } if interface.is_none_or(meant) => AddressType::Broadcast,
+        _ => AddressType::Unicast,
     }
 }
 

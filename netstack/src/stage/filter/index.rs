@@ -37,6 +37,7 @@ pub struct Indexes {
     filter: TableIndex,
     nat: TableIndex,
     mangle: TableIndex,
+    raw: TableIndex,
     /// The first and the last change that the indexes do not know.
     changed: Option<(Instant, Instant)>,
 }
@@ -56,8 +57,9 @@ impl Indexes {
     /// Indexes the rules, once they have come to rest.
     pub fn poll(&mut self, tables: &Tables, now: Instant) {
         if self.poll_at().is_some_and(|due| due <= now) {
-            let [filter, nat, mangle] = [&tables.filter, &tables.nat, &tables.mangle].map(TableIndex::new);
-            *self = Self { filter, nat, mangle, changed: None };
+            let [filter, nat, mangle, raw] =
+                [&tables.filter, &tables.nat, &tables.mangle, &tables.raw].map(TableIndex::new);
+            *self = Self { filter, nat, mangle, raw, changed: None };
         }
     }
 
@@ -67,6 +69,7 @@ impl Indexes {
             TableName::Filter => &self.filter,
             TableName::Nat => &self.nat,
             TableName::Mangle => &self.mangle,
+            TableName::Raw => &self.raw,
         }
     }
 }

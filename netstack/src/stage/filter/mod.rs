@@ -15,6 +15,7 @@ use crate::{
     headers::{Fragment, Headers},
     interface::InterfaceId,
     outcome::DropReason,
+    table::fib::Fib,
     trace::Trace,
 };
 use core::fmt;
@@ -77,6 +78,8 @@ pub struct Candidate<'a> {
     pub flow: Option<FlowView>,
     /// All interfaces, for their names.
     pub interfaces: &'a [Interface],
+    /// What addresses are to the router.
+    pub fib: &'a Fib,
     /// Now.
     pub now: Instant,
 }
@@ -279,7 +282,14 @@ pub fn evaluate<'r, T: Trace>(
                 let _ = trail.logged.push(here);
             }
             Some(Target::TcpMss(limit)) => trail.mss.add(*limit),
-            Some(target @ (Target::Mark(_) | Target::ConnMark(_))) => subject.change(target),
+            Some(
+                target @ (Target::Mark(_)
+                | Target::ConnMark(_)
+                | Target::NoTrack(_)
+                | Target::Ttl(_)
+                | Target::Dscp(_)
+                | Target::Tos(_)),
+            ) => subject.change(target),
             // A return is a walk to the chain's end.
             Some(Target::Return) => at.next = end,
             Some(target @ (Target::Jump(next) | Target::Goto(next))) => {

@@ -18,6 +18,7 @@ use smoltcp::wire::{EthernetAddress, Ipv4Cidr};
 struct World {
     headers: Headers,
     interfaces: Vec<Interface>,
+    fib: Fib,
     ingress: Option<InterfaceId>,
     egress: Option<InterfaceId>,
     flow: Option<FlowView>,
@@ -63,6 +64,7 @@ impl World {
         Self {
             headers: syn(),
             interfaces: crate::config::Config::new(&[card(1), card(2)]).interfaces,
+            fib: Fib::default(),
             ingress: Some(InterfaceId(1)),
             egress: Some(InterfaceId(2)),
             flow: Some(FlowView {
@@ -105,10 +107,11 @@ impl World {
             egress: self.egress,
             flow: self.flow,
             interfaces: &self.interfaces,
+            fib: &self.fib,
             now: self.now,
         };
         let rules = Ruleset { table, index: TableIndex::NONE, sets: Sets::NONE };
-        evaluate(rules, Hook::Forward, &candidate, effects, &mut Marking::default(), trail, trace)
+        evaluate(rules, Hook::Forward, &candidate, effects, &mut Marking::new(&self.headers), trail, trace)
     }
 }
 

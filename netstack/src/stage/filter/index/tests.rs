@@ -15,6 +15,7 @@ use crate::{
     stage::filter::{
         Candidate, CounterRef, FlowState, FlowView, Marking, Ruleset, Trail, evaluate, tests::syn,
     },
+    table::fib::Fib,
     test_support::property,
     trace::{Silent, Transcript},
 };
@@ -199,6 +200,7 @@ fn ask(
 ) -> Result {
     let card = |last| PortInfo::new(EthernetAddress([2, 0, 0, 0, 0, last]), 1500);
     let interfaces = crate::config::Config::new(&[card(1), card(2)]).interfaces;
+    let fib = Fib::default();
     let tuple = (packet.headers.source, 1, packet.headers.destination, 2);
     let candidate = Candidate {
         frame: &[2; 14],
@@ -216,9 +218,10 @@ fn ask(
             mark: 0,
         }),
         interfaces: &interfaces,
+        fib: &fib,
         now: Instant::from_secs(second),
     };
-    let (mut marking, mut trail) = (Marking::default(), Trail::default());
+    let (mut marking, mut trail) = (Marking::new(&packet.headers), Trail::default());
     let rules = Ruleset { table, index, sets: Sets::NONE };
     let ruling = match transcript {
         Some(transcript) => {
@@ -288,7 +291,7 @@ fn one_rule_of_ten_thousand_is_found_without_asking_the_others() {
     );
     let chain = index.chain(ChainId(1)).unwrap();
     let interfaces = crate::config::Config::new(&[]).interfaces;
-    let (headers, now) = (&packet.headers, Instant::ZERO);
+    let (headers, now, fib) = (&packet.headers, Instant::ZERO, Fib::default());
     let candidate = Candidate {
         frame: &[],
         headers,
@@ -296,9 +299,10 @@ fn one_rule_of_ten_thousand_is_found_without_asking_the_others() {
         egress: None,
         flow: None,
         interfaces: &interfaces,
+        fib: &fib,
         now,
     };
-    let mut marking = Marking::default();
+    let mut marking = Marking::new(headers);
     let subject = Subject::new(&candidate, Sets::NONE, &mut marking);
     assert_eq!(Search::new(chain, &subject, 0).next(0), Some(9_999));
     assert!(index.bytes() < 100 * 10_000, "{} bytes", index.bytes());
