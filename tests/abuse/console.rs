@@ -8,7 +8,7 @@ use tests::namespace::in_namespace;
 
 const MEGABYTE: usize = 1 << 20;
 /// In the short form, a part of it.
-const PART: usize = 16;
+const PART: usize = 32;
 /// How long the machine may take for it: what it prints costs more than what it reads.
 const PATIENCE: Duration = Duration::from_secs(600);
 

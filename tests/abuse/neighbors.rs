@@ -15,7 +15,8 @@ use tests::{datagram::udp, namespace::in_namespace};
 const ARP: u16 = 0x0806;
 
 /// A wide network on the LAN, beside the usual one.
-const WIDE: &str = "ip addr add 10.99.0.1/16 dev eth0\n";
+const WIDE: &str = "ip addr add 10.99.0.1/16 dev eth0
+                    iptables -A INPUT -i eth0 -s 10.99.0.0/16 -j ACCEPT\n";
 
 /// A station says that it has `address`, and asks or tells whoever has `target`.
 fn claim(
@@ -71,7 +72,7 @@ fn neighbors() {
         let mut arena = Arena::new("neighbors", WIDE);
         arena.endure(ATTACKS);
         // A newcomer is found all the same.
-        arena.site.laptop.sh("ip addr add 10.99.0.2/16 dev eth0; ping -q -c 1 -w 5 -I 10.99.0.2 10.99.0.1");
+        arena.site.laptop.sh("ip addr add 10.99.0.2/16 dev eth0; ping -q -c 1 -w 20 -I 10.99.0.2 10.99.0.1");
         arena.finish();
     });
 }

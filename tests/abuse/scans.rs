@@ -1,7 +1,8 @@
 //! The programs that people point at a gateway: hping3, nmap, and scapy, which fuzzes. Each finds what is there, and harms
 //! nobody.
 
-use crate::arena::{Arena, TOOLS, is_long};
+use crate::arena::{Arena, Side, TOOLS, is_long};
+use qemu::nic::mac_text;
 use std::time::{Duration, Instant};
 use tests::namespace::in_namespace;
 
@@ -71,8 +72,8 @@ fn scans() {
         );
         assert!(said.contains("113/tcp closed"), "{said}");
         let count = if long { 2000 } else { 100 };
-        let mac = arena.dice(crate::arena::Side::Wan).router;
-        endure(&mut arena, "scapy", &format!("python3 - {mac} {count} <<'END'\n{FUZZ}\nEND"));
+        let mac = mac_text(arena.dice(Side::Wan).router.0);
+        endure(&mut arena, "scapy", &format!("/usr/bin/python3 - {mac} {count} <<'END'\n{FUZZ}\nEND"));
         arena.finish();
     });
 }
