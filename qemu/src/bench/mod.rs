@@ -86,9 +86,14 @@ enum Part {
     Connections,
     /// Round trips, idle and under load
     Latency,
+    /// What TCP keeps under floods from outside; only where it is asked for
+    Flood,
     /// The functions that a packet's instructions are spent in; only where it is asked for
     Profile,
 }
+
+/// Parts that are left out where nobody asks for them.
+const ON_REQUEST: [Part; 2] = [Part::Flood, Part::Profile];
 
 /// What is measured, and how.
 struct Bench {
@@ -107,7 +112,7 @@ pub fn run(options: Options) -> Result<()> {
     println!("{host}, load {}", load.map_or("unknown".into(), |load| load.to_string()));
     let mut report = Report::new(guests.iter().map(Guest::name).collect());
     let bench = Bench { guests, rounds: options.rounds, board: options.machine };
-    let all = Part::value_variants().iter().filter(|part| **part != Part::Profile).copied();
+    let all = Part::value_variants().iter().filter(|part| !ON_REQUEST.contains(part)).copied();
     let parts = if options.only.is_empty() { all.collect() } else { options.only };
     // What cannot be measured does not keep the rest from it.
     let mut failures = Vec::new();
@@ -158,6 +163,7 @@ impl Part {
             Part::Packets => taps::packets(bench, report),
             Part::Connections => taps::connections(bench, report),
             Part::Latency => taps::latency(bench, report),
+            Part::Flood => taps::flood(bench, report),
             Part::Profile => profile::print(bench),
         }
     }

@@ -3,6 +3,7 @@
 
 mod connections;
 mod cpu;
+mod flood;
 mod latency;
 mod namespace;
 mod packets;
@@ -16,6 +17,7 @@ use anyhow::Result;
 use qemu::setup;
 
 use super::Bench;
+use super::guest::HOME_GATEWAY;
 use super::report::Report;
 use cpu::Cpu;
 use site::Site;
@@ -24,25 +26,31 @@ use site::Site;
 type Values = Vec<(String, &'static str, f64)>;
 
 pub fn tcp(bench: &Bench, report: &mut Report) -> Result<()> {
-    measure("TCP throughput", bench, report, tcp::round)
+    measure("TCP throughput", bench, report, HOME_GATEWAY, tcp::round)
 }
 
 pub fn packets(bench: &Bench, report: &mut Report) -> Result<()> {
-    measure("packets per second", bench, report, packets::round)
+    measure("packets per second", bench, report, HOME_GATEWAY, packets::round)
 }
 
 pub fn connections(bench: &Bench, report: &mut Report) -> Result<()> {
-    measure("connections per second", bench, report, connections::round)
+    measure("connections per second", bench, report, HOME_GATEWAY, connections::round)
 }
 
 pub fn latency(bench: &Bench, report: &mut Report) -> Result<()> {
-    measure("round trips", bench, report, latency::round)
+    measure("round trips", bench, report, HOME_GATEWAY, latency::round)
+}
+
+pub fn flood(bench: &Bench, report: &mut Report) -> Result<()> {
+    let config = [HOME_GATEWAY, flood::SETTINGS].concat();
+    measure("TCP under floods", bench, report, &config, flood::round)
 }
 
 fn measure(
     what: &str,
     bench: &Bench,
     report: &mut Report,
+    config: &str,
     round: impl Fn(&Site) -> Result<Values>,
 ) -> Result<()> {
     if !rustix::process::geteuid().is_root() || !Path::new("/dev/net/tun").exists() {
@@ -50,7 +58,7 @@ fn measure(
         return Ok(());
     }
     setup::test_programs()?;
-    let start = |guest| Site::start(guest, &bench.board);
+    let start = |guest| Site::start(guest, &bench.board, config);
     let sites: Vec<Site> = bench.guests.iter().map(start).collect::<Result<_>>()?;
     for _ in 0..bench.rounds {
         for (number, site) in sites.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! A guest between two namespaces: a home gateway with a host on each side.
+//! A guest between two namespaces: a gateway with a host on each side.
 
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
@@ -9,7 +9,7 @@ use qemu::machine::{Board, Machine};
 use qemu::nic::{Cable, Nic};
 use qemu::{setup, workspace};
 
-use super::super::guest::{Guest, HOME_GATEWAY};
+use super::super::guest::Guest;
 use super::Cpu;
 use super::namespace::Namespace;
 
@@ -31,14 +31,14 @@ pub struct Cost {
 }
 
 impl Site {
-    /// Starts the machine and waits until it forwards.
-    pub fn start(guest: &Guest, board: &Board) -> Result<Site> {
+    /// Starts the machine with this configuration and waits until it forwards.
+    pub fn start(guest: &Guest, board: &Board, config: &str) -> Result<Site> {
         let qemu = setup::qemu()?;
         let (lan, wan) = (Namespace::new(guest.name(), "lan")?, Namespace::new(guest.name(), "wan")?);
         let folder = workspace::target().join("bench");
         std::fs::create_dir_all(&folder)?;
         let disk = folder.join(format!("taps_{}.disk", guest.name()));
-        guest.write_disk(HOME_GATEWAY, &disk)?;
+        guest.write_disk(config, &disk)?;
         let console = folder.join(format!("taps_{}.log", guest.name()));
         let nics = [&lan, &wan].map(|namespace| Cable::Tap(namespace.tap.clone()));
         let machine = Machine {
