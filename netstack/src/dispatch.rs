@@ -77,11 +77,13 @@ impl Router {
             answers: origin.answers,
             effects: true,
         };
-        let mut decision = self.decide(&arrival, cx.random, &mut Silent);
+        let mut decision = Decision::new(arrival.headers);
+        self.decide(&arrival, cx.random, &mut Silent, &mut decision);
         if let FlowPart::Moved { id } = decision.flow {
             self.connections.end(id);
             arrival.found = None;
-            decision = self.decide(&arrival, cx.random, &mut Silent);
+            decision = Decision::new(arrival.headers);
+            self.decide(&arrival, cx.random, &mut Silent, &mut decision);
         }
         let egress = decision.way.ok().and_then(Way::egress);
         self.count(&decision.translated, &arrival, egress);
@@ -132,7 +134,13 @@ impl Router {
         if let Some(id) = begun.or(decision.flow.id()) {
             self.connections.flows.set_mark(id, decision.marking.flow);
         }
-        self.translate(packet.bytes_mut(), headers, &decision.flow);
+        let frame = packet.bytes_mut();
+        match begun {
+            Some(id) => {
+                translate::rewrite_as(frame, headers, self.connections.flows.get(id), Direction::Original);
+            }
+            None => self.translate(frame, headers, &decision.flow),
+        }
         if let (Some(limit), Ok(way)) = (decision.mss, decision.way) {
             mss::lower(&mut packet, headers, limit, way.mtu());
         }
@@ -168,13 +176,7 @@ impl Router {
         match part {
             FlowPart::New(draft) => translate::rewrite_from(frame, headers, &draft.original, &draft.leaving),
             FlowPart::Existing { id, direction, .. } => {
-                let flow = self.connections.flows.get(*id);
-                translate::rewrite_from(
-                    frame,
-                    headers,
-                    &flow.tuple(*direction),
-                    &flow.translated(*direction),
-                );
+                translate::rewrite_as(frame, headers, self.connections.flows.get(*id), *direction);
             }
             FlowPart::Error { id, direction } => {
                 translate::rewrite_error(frame, headers, self.connections.flows.get(*id), *direction);

@@ -160,13 +160,15 @@ impl Router {
             answers: None,
             effects: false,
         };
-        let mut decision = self.decide(&arrival, random, &mut trace);
+        let mut decision = Decision::new(arrival.headers);
+        self.decide(&arrival, random, &mut trace, &mut decision);
         if decision.is_moved() {
             trace.station(format_args!(
                 "flow        ends, because it would leave by another interface; anew:"
             ));
             let arrival = Arrival { found: None, ..arrival };
-            decision = self.decide(&arrival, random, &mut trace);
+            decision = Decision::new(arrival.headers);
+            self.decide(&arrival, random, &mut trace, &mut decision);
         }
         self.explain_way(&decision, &headers, &mut frame, now, &mut trace);
         trace.lines

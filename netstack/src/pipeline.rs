@@ -17,7 +17,7 @@ use crate::{
     outcome::DropReason,
     router::Router,
     stage::{
-        filter::{Candidate, FlowState, FlowView, Marking, Trail},
+        filter::{Candidate, FlowState, FlowView},
         icmp::IcmpError,
         ipv4,
         track::{self, Tracked},
@@ -34,23 +34,15 @@ use crate::{
 use smoltcp::{time::Instant, wire::Ipv4Address};
 
 impl Router {
-    /// Decides what becomes of a packet.
+    /// Decides what becomes of a packet; `decision` is a new one. (It is too large to be handed back.)
     pub(crate) fn decide<T: Trace>(
         &self,
         arrival: &Arrival<'_>,
         random: &mut dyn rand_core::Rng,
         trace: &mut T,
-    ) -> Decision {
-        let mut decision = Decision {
-            way: Ok(Way::Deliver),
-            flow: FlowPart::None,
-            filtered: Trail::default(),
-            translated: Trail::default(),
-            marking: Marking::new(arrival.headers),
-            mss: None,
-        };
-        decision.way = self.walk(arrival, &mut decision, random, trace);
-        decision
+        decision: &mut Decision,
+    ) {
+        decision.way = self.walk(arrival, decision, random, trace);
     }
 
     /// The stations, in the order of the packet's way.

@@ -138,6 +138,19 @@ impl FlowPart {
 }
 
 impl Decision {
+    /// Nothing is decided yet.
+    #[inline]
+    pub fn new(headers: &Headers) -> Self {
+        Self {
+            way: Ok(Way::Deliver),
+            flow: FlowPart::None,
+            filtered: Trail::default(),
+            translated: Trail::default(),
+            marking: Marking::new(headers),
+            mss: None,
+        }
+    }
+
     /// Whether the packet's flow has to end, and the packet to be decided anew.
     pub fn is_moved(&self) -> bool {
         matches!(self.flow, FlowPart::Moved { .. })

@@ -97,6 +97,8 @@ impl Router {
         if !matches!(draft.original.protocol, protocol::TCP | protocol::UDP) {
             return None;
         }
+        let outer = Endpoint { address: draft.original.destination, port: draft.original.destination_port };
+        let mapping = self.connections.mappings.find_outer(draft.original.protocol, outer)?;
         let Destination::Local { interface } = self.fib.lookup(draft.original.destination) else {
             return None;
         };
@@ -105,8 +107,6 @@ impl Router {
         {
             return None;
         }
-        let outer = Endpoint { address: draft.original.destination, port: draft.original.destination_port };
-        let mapping = self.connections.mappings.find_outer(draft.original.protocol, outer)?;
         Some(self.connections.mappings.get(mapping).inner)
     }
 

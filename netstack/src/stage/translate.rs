@@ -79,6 +79,14 @@ pub fn rewrite_from(frame: &mut [u8], headers: &Headers, from: &Tuple, to: &Tupl
     }
 }
 
+/// Gives the packet the addresses and ports with which packets of this direction of a flow leave.
+pub fn rewrite_as(frame: &mut [u8], headers: &Headers, flow: &Flow, direction: Direction) {
+    if flow.is_translated() {
+        let (ip, transport) = flow.deltas(direction);
+        rewrite(frame, headers, &flow.translated(direction), ip, transport);
+    }
+}
+
 /// Gives the packet this TTL and type of service.
 #[inline]
 pub fn set_ttl_and_tos(frame: &mut [u8], headers: &Headers, ttl: u8, tos: u8) {

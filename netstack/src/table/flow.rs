@@ -256,6 +256,12 @@ impl Flow {
         (ip.inverse_if(back), transport.inverse_if(back))
     }
 
+    /// Whether its packets leave with other addresses or ports than they came with.
+    #[inline]
+    pub fn is_translated(&self) -> bool {
+        self.status & (status::SOURCE_NAT | status::DESTINATION_NAT) != 0
+    }
+
     /// IP protocol number.
     #[inline]
     pub fn protocol(&self) -> u8 {

@@ -228,11 +228,14 @@ pub fn evaluate<'r, T: Trace>(
     let mut callers: heapless::Vec<Place, { Table::MAX_DEPTH }> = heapless::Vec::new();
     let mut search: Option<Search<'_>> = None;
     let mut at = Place { chain: base, next: 0, depth: 0, since: 0 };
+    let first = table.chain(base);
+    let mut chain = first;
     loop {
-        let chain = table.chain(at.chain);
         let end = chain.rules.len();
-        let found = match rules.index.chain(at.chain) {
-            Some(index) if !T::ON && at.next >= at.since + WALK => {
+        // Nobody asks for the index before it may be used.
+        let index = if !T::ON && at.next >= at.since + WALK { rules.index.chain(at.chain) } else { None };
+        let found = match index {
+            Some(index) => {
                 let search = search.get_or_insert_with(|| Search::new(index, &subject, at.next));
                 search.next(at.next).unwrap_or(end).min(end)
             }
@@ -247,6 +250,7 @@ pub fn evaluate<'r, T: Trace>(
         let Some(rule) = chain.rules.get(found) else {
             let Some(caller) = callers.pop() else { break };
             (at, search) = (Place { since: caller.next, ..caller }, None);
+            chain = table.chain(at.chain);
             continue;
         };
         let here = CounterRef { table: name, chain: at.chain, rule: Some(found as u16) };
@@ -299,15 +303,15 @@ pub fn evaluate<'r, T: Trace>(
                     return Ruling::Drop(DropReason::FirewallRule);
                 }
                 (at, search) = (Place { chain: *next, next: 0, depth: at.depth + 1, since: 0 }, None);
+                chain = table.chain(*next);
             }
         }
     }
 
-    let chain = table.chain(base);
-    let policy = chain.builtin.as_ref().map_or(Policy::Accept, |builtin| builtin.policy);
+    let policy = first.builtin.as_ref().map_or(Policy::Accept, |builtin| builtin.policy);
     trail.count(CounterRef { table: name, chain: base, rule: None }, table, bytes, effects);
     if T::ON {
-        trace.station(format_args!("{name} {} policy {}", chain.name, policy.name()));
+        trace.station(format_args!("{name} {} policy {}", first.name, policy.name()));
     }
     match policy {
         Policy::Accept => Ruling::Accept,
