@@ -216,3 +216,13 @@ fn a_flood_of_packets_to_be_logged_writes_few_lines() {
     let lines = FLOOD_LINES.load(Ordering::Relaxed);
     assert!((1..200).contains(&lines), "{lines} lines for 10,000 packets");
 }
+
+#[test]
+fn every_third_packet_is_chosen_of_a_flow_that_took_the_fast_path_too() {
+    let mut bench = connected();
+    bench.run("iptables -A FORWARD -m statistic --mode nth --every 3 --packet 1 -j DROP");
+    for round in 0..9 {
+        let passes = !bench.send(LAN, data()).is_empty();
+        assert_eq!(passes, round % 3 != 1, "packet {round}");
+    }
+}

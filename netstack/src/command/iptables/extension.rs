@@ -1,10 +1,12 @@
 //! The options of matches and targets; iptables-extensions(8).
 
-use super::values::{
-    Parsed, bounded, decimal, icmp_type, mac, nat_ports, nat_to, networks, port_list, port_range, port_wish,
-    protocol, rate, tcp_flags,
+use super::{
+    header, marking, statistic,
+    values::{
+        Parsed, bounded, decimal, icmp_type, mac, nat_ports, nat_to, networks, port_list, port_range,
+        port_wish, protocol, rate, tcp_flags,
+    },
 };
-use super::{header, marking};
 use crate::{
     config::rules::{
         ConntrackMatch, IcmpType, Limit, Log, Match, MssLimit, MultiportSide, NatTo, Negatable, NoTrack,
@@ -169,6 +171,7 @@ impl Extension {
                 ("limit", LIMIT, Match::Limit(Limit::new(rate, per, Limit::DEFAULT_BURST)?))
             }
             "set" => ("set", SET, Match::Set(SetMatch::default().into())),
+            "statistic" => ("statistic", statistic::OPTIONS, Match::Statistic(statistic::new())),
             _ => marking::new_match(name).or_else(|| header::new_match(name))?,
         };
         Some(Self { name, options, part: Part::Match(part), given: 0 })
@@ -217,6 +220,7 @@ impl Extension {
         self.given |= 1 << place;
         let value = values.first().copied().unwrap_or("");
         match &mut self.part {
+            Part::Match(Match::Statistic(part)) => statistic::set(part, self.given, name, not, value)?,
             Part::Match(Match::Limit(limit)) => *limit = limit_option(limit, name, value)?,
             Part::Match(part) => match_option(part, name, not, value, values)?,
             Part::Target(part) => target_option(part, name, value)?,
@@ -244,6 +248,9 @@ impl Extension {
                     "{name}: option \"--{one}\" cannot be used together with \"--{other}\"."
                 ));
             }
+        }
+        if let Part::Match(Match::Statistic(part)) = &self.part {
+            return statistic::check(part, self.given);
         }
         match (self.name, self.given) {
             ("multiport", 0) => Err("multiport expection an option".to_string()),
@@ -295,7 +302,7 @@ fn match_option(part: &mut Match, name: &str, not: bool, value: &str, values: &[
             *wish = Negatable { not, value };
         }
         Match::Mac(address) => *address = Negatable { not, value: mac(value)? },
-        Match::Udp { .. } | Match::Limit(_) => {}
+        Match::Udp { .. } | Match::Limit(_) | Match::Statistic(_) => {}
         Match::Mark(_) | Match::ConnMark(_) => marking::match_option(part, name, not, value)?,
         Match::Ttl(_)
         | Match::Dscp(_)

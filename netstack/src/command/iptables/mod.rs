@@ -12,6 +12,7 @@ mod request;
 mod restore;
 mod row;
 mod save;
+mod statistic;
 #[cfg(test)]
 mod tests;
 mod values;

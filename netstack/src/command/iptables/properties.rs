@@ -5,8 +5,8 @@ use crate::{
     config::rules::{
         AddressRange, AddressTypeMatch, AddressTypes, ChainId, ConnMark, ConntrackMatch, Counters, IcmpType,
         InterfacePattern, Lengths, Limit, Log, MarkMasks, Masked, Match, MssLimit, MultiportSide, NatTo,
-        Negatable, NoTrack, PacketType, Policy, PortRange, RandomPorts, RejectWith, Rule, Table, TableName,
-        Tables, Target, TosBits, TtlChange, TtlMatch,
+        Negatable, NoTrack, PacketType, Policy, PortRange, RandomPorts, RejectWith, Rule, Statistic,
+        StatisticMode, Table, TableName, Tables, Target, TosBits, TtlChange, TtlMatch,
     },
     headers::{
         protocol::{ICMP, TCP, UDP},
@@ -63,7 +63,12 @@ fn header_match() -> impl Strategy<Value = Match> {
     let range = || (address(), address()).prop_map(|(a, b)| AddressRange { first: a.min(b), last: a.max(b) });
     let types = || (1..1_u16 << AddressTypes::NAMES.len()).prop_map(AddressTypes);
     let kinds = select(vec![PacketType::Unicast, PacketType::Broadcast, PacketType::Multicast]);
+    let nth = (1..100_u32, any::<u32>())
+        .prop_map(|(every, packet)| StatisticMode::Nth { every, packet: packet % every });
+    let random = (0..=StatisticMode::CERTAIN).prop_map(|probability| StatisticMode::Random { probability });
     prop_oneof![
+        (any::<bool>(), prop_oneof![nth, random])
+            .prop_map(wished(|wish| Match::Statistic(Statistic::new(wish)))),
         (any::<bool>(), any::<u8>()).prop_map(wished(|wish| Match::Ttl(TtlMatch::Equal(wish)))),
         any::<u8>().prop_map(|bound| Match::Ttl(TtlMatch::Less(bound))),
         any::<u8>().prop_map(|bound| Match::Ttl(TtlMatch::Greater(bound))),

@@ -1,6 +1,6 @@
 //! One rule as a row of `iptables -L`; iptables(8).
 
-use super::{header, marking, request::View};
+use super::{header, marking, request::View, statistic};
 use crate::{
     config::rules::{
         ConntrackMatch, Dashed, HostOrNet, IcmpType, InterfacePattern, Log, Mac, Match, MssLimit,
@@ -150,6 +150,7 @@ impl Row<'_> {
             Match::Mac(wish) => write!(f, " MAC{} {}", if wish.not { " !" } else { "" }, Mac(wish.value.0)),
             Match::Set(wish) => write!(f, "{} match-set {}", if wish.not { " !" } else { "" }, wish.value),
             Match::Mark(_) | Match::ConnMark(_) => marking::list_match(f, part),
+            Match::Statistic(part) => statistic::list(f, part),
             Match::Ttl(_)
             | Match::Dscp(_)
             | Match::Tos(_)

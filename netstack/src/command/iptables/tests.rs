@@ -104,6 +104,11 @@ fn rules_about_the_header_print_as_on_linux() {
 }
 
 #[test]
+fn statistic_prints_as_on_linux() {
+    replay(include_str!("transcripts/statistic.txt"));
+}
+
+#[test]
 fn raw_prints_as_on_linux() {
     replay(include_str!("transcripts/raw.txt"));
 }

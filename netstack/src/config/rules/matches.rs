@@ -1,7 +1,8 @@
 //! The matches of a rule (`-m`); iptables-extensions(8).
 
 use super::{
-    AddressRange, AddressTypeMatch, Lengths, Masked, Negatable, PacketType, PortRange, TosBits, TtlMatch,
+    AddressRange, AddressTypeMatch, Lengths, Masked, Negatable, PacketType, PortRange, Statistic, TosBits,
+    TtlMatch,
 };
 use alloc::{string::String, vec::Vec};
 use core::cell::Cell;
@@ -71,6 +72,15 @@ pub enum Match {
     AddressType(AddressTypeMatch),
     /// `-m pkttype`
     PacketType(Negatable<PacketType>),
+    /// `-m statistic`
+    Statistic(Statistic),
+}
+
+impl Match {
+    /// Whether it matters that it is asked: each packet changes what it says of the next one.
+    pub fn counts(&self) -> bool {
+        matches!(self, Self::Limit(_) | Self::Statistic(_))
+    }
 }
 
 /// `-m set --match-set NAME src,dst`.

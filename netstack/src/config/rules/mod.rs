@@ -6,6 +6,7 @@ mod header;
 mod marks;
 mod matches;
 pub mod names;
+mod statistic;
 mod target;
 mod text;
 mod uses;
@@ -17,6 +18,7 @@ pub use header::{
 };
 pub use marks::{ConnMark, MarkMasks, Masked};
 pub use matches::{ConntrackMatch, IcmpType, Limit, Match, MultiportSide, SetMatch, state_bit};
+pub use statistic::{Statistic, StatisticMode};
 pub use target::{Log, MssLimit, NatTo, NoTrack, RandomPorts, RejectWith, Target};
 pub use text::RuleText;
 pub(crate) use text::{Dashed, HostOrNet, Mac, States, TcpFlags};

@@ -137,6 +137,7 @@ impl Display for Match {
                     Some(LimitInterface::Out) => " --limit-iface-out",
                 })
             }
+            Self::Statistic(statistic) => write!(f, " -m statistic{statistic}"),
             Self::PacketType(wish) => write!(f, " -m pkttype{} --pkt-type {}", not(wish.not), wish.value),
             Self::ConnMark(wish) => write!(f, " -m connmark{} --mark {}", not(wish.not), wish.value),
             Self::Limit(limit) => {

@@ -87,8 +87,8 @@ impl<'a> Subject<'a> {
         check(&rule.out_interface, "-o", |pattern| pattern.matches(self.egress))?;
         check(&rule.protocol, "-p", |&protocol| protocol == headers.protocol)?;
         for wanted in &rule.matches {
-            // What follows a limit is asked only after it has been charged, as on Linux.
-            if matches!(wanted, Match::Limit(_)) {
+            // What follows one that counts is asked only after that, as on Linux.
+            if wanted.counts() {
                 varies = true;
                 break;
             }
@@ -143,7 +143,7 @@ impl<'a> Subject<'a> {
             Match::AddressType(wish) => self.address_types(wish),
             // What takes the fast path is for this station alone.
             Match::PacketType(wish) => require(wish.holds(wish.value == self.packet_type()), "--pkt-type"),
-            Match::Ttl(_) | Match::Dscp(_) | Match::Tos(_) | Match::Length(_) => Ok(()),
+            Match::Ttl(_) | Match::Dscp(_) | Match::Tos(_) | Match::Length(_) | Match::Statistic(_) => Ok(()),
             Match::Icmp(_) | Match::Set(_) | Match::Comment(_) | Match::Mac(_) | Match::Limit(_) => Ok(()),
         }
     }
@@ -167,6 +167,7 @@ impl<'a> Subject<'a> {
             }
             Match::Mac(_)
             | Match::Limit(_)
+            | Match::Statistic(_)
             | Match::Ttl(_)
             | Match::Dscp(_)
             | Match::Tos(_)
@@ -190,6 +191,9 @@ impl<'a> Subject<'a> {
             Match::Tos(wish) => require(wish.holds(wish.value.fits(self.marking.tos)), "--tos"),
             Match::Length(wish) => {
                 require(wish.holds(wish.value.contains(self.headers().total_length)), "--length")
+            }
+            Match::Statistic(statistic) => {
+                require(statistic.admit(self.candidate.now, effects), "-m statistic")
             }
             Match::Limit(limit) => require(limit.admit(self.candidate.now, effects), "--limit"),
             _ => Ok(()),

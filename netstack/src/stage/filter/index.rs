@@ -326,8 +326,8 @@ fn blocks(field: usize, rule: &Rule) -> Option<heapless::Vec<Block, MOST_BLOCKS>
         0 => plain(&rule.source).and_then(network),
         1 => plain(&rule.destination).and_then(network),
         2 | 3 => {
-            // What follows a limit is asked only after it has been charged.
-            let constant = rule.matches.iter().take_while(|wanted| !matches!(wanted, Match::Limit(_)));
+            // What follows one that counts is asked only after that.
+            let constant = rule.matches.iter().take_while(|wanted| !wanted.counts());
             constant.filter_map(|wanted| ports(wanted, field == 2)).find_map(port_blocks)
         }
         4 => plain(&rule.protocol).and_then(|&protocol| one(protocol.into(), 32)),

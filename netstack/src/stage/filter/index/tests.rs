@@ -7,7 +7,7 @@ use crate::{
         ipset::Sets,
         rules::{
             ConnMark, ConntrackMatch, Counters, Hook, IcmpType, InterfacePattern, Limit, Log, MarkMasks,
-            Masked, Target,
+            Masked, Statistic, StatisticMode, Target,
         },
     },
     headers::{Headers, Transport, tcp_flag},
@@ -66,7 +66,9 @@ fn matches(protocol: u8) -> BoxedStrategy<Match> {
         true => Match::ConnMark(Masked::whole(mark).into()),
         false => Match::Mark(Masked::whole(mark).into()),
     });
-    let general = prop_oneof![limit, states, mac, marks, Just(Match::Comment(String::from("why")))];
+    let nth = (1..4u32)
+        .prop_map(|every| Match::Statistic(Statistic::new(StatisticMode::Nth { every, packet: 0 }.into())));
+    let general = prop_oneof![limit, states, mac, marks, nth, Just(Match::Comment(String::from("why")))];
     let multiport =
         (0..3u8, any::<bool>(), collection::vec(range(), 1..6)).prop_map(|(which, not, value)| {
             let sides = [MultiportSide::Source, MultiportSide::Destination, MultiportSide::Either];
