@@ -475,7 +475,7 @@ impl Router {
         let source = if self.fib.is_local(headers.destination) {
             headers.destination
         } else {
-            self.fib.source_for(headers.source).or_else(|| self.any_address())?
+            self.fib.source_for(&self.config, headers.source).or_else(|| self.any_address())?
         };
         let limit = self.config.sysctl.icmp_ratelimit;
         if !icmp::may_report(headers, group) || !self.icmp_errors.admit(error, receiver, limit, cx.now) {

@@ -12,6 +12,7 @@ mod translation;
 pub(crate) use decision::{Answer, Arrival, Decision, FlowPart, Found, Refusal, Way};
 
 use crate::{
+    config::{interface::ReversePath, policy::TableId},
     headers::Headers,
     interface::InterfaceId,
     outcome::DropReason,
@@ -20,12 +21,12 @@ use crate::{
         filter::{Candidate, FlowState, FlowView},
         icmp::IcmpError,
         ipv4,
-        track::{self, Tracked},
+        track::{self, Tracked, tuple_of},
     },
     table::{
         connections::Draft,
         expectations::ExpectationId,
-        fib::{Destination, NextHop},
+        fib::{Destination, NextHop, Query},
         flow::{Direction, FlowId, Tuple, status},
         tick::Tick,
     },
@@ -61,8 +62,8 @@ impl Router {
         self.check_redirect(arrival, decision)?;
         self.translate_destination(arrival, decision, &mut seen, random, trace);
         // As late as Linux does it, so that the rules count the same packets.
-        self.check_source(arrival, trace)?;
-        let way = self.route(arrival, &seen, trace)?;
+        self.check_source(arrival, &seen, trace)?;
+        let way = self.route(arrival, decision, &seen, trace)?;
         if let (&FlowPart::Existing { id, direction, .. }, Way::Forward(hop, _)) = (&decision.flow, way)
             && (self.has_moved(id, direction, hop) || self.misses_translation(decision, arrival, &seen, hop))
         {
@@ -83,16 +84,32 @@ impl Router {
     }
 
     /// Martians and the reverse path.
-    fn check_source<T: Trace>(&self, arrival: &Arrival<'_>, trace: &mut T) -> Result<(), Refusal> {
+    fn check_source<T: Trace>(
+        &self,
+        arrival: &Arrival<'_>,
+        seen: &Headers,
+        trace: &mut T,
+    ) -> Result<(), Refusal> {
         let Some(ingress) = arrival.ingress else { return Ok(()) };
-        let mode = self.config.sysctl.rp_filter_all.max(self.config.interface(ingress).rp_filter);
         let (source, destination) = (arrival.headers.source, arrival.headers.destination);
-        let checked = ipv4::check(&self.fib, mode, ingress, source, destination);
+        let mut checked = ipv4::check(&self.fib, source, destination);
+        if checked.is_ok() && !self.leads_back(ingress, seen) {
+            checked = Err(DropReason::ReversePath);
+        }
         if T::ON {
             let verdict = checked.as_ref().map_or_else(|reason| reason.text(), |()| "ok");
             trace.station(format_args!("source      {source} on {}: {verdict}", self.config.name(ingress)));
         }
         Ok(checked?)
+    }
+
+    /// The reverse path, from where the packet goes after translation, as on Linux.
+    fn leads_back(&self, ingress: InterfaceId, seen: &Headers) -> bool {
+        let mode = self.config.sysctl.rp_filter_all.max(self.config.interface(ingress).rp_filter);
+        // Whoever asks for an address has none.
+        mode == ReversePath::Off
+            || seen.source.is_unspecified()
+            || self.fib.reverse_path(&self.config, (seen.source, seen.destination), ingress, mode)
     }
 
     /// Connection tracking.
@@ -180,11 +197,18 @@ impl Router {
     }
 
     /// The routing decision.
-    fn route<T: Trace>(&self, arrival: &Arrival<'_>, seen: &Headers, trace: &mut T) -> Result<Way, Refusal> {
+    fn route<T: Trace>(
+        &self,
+        arrival: &Arrival<'_>,
+        decision: &Decision,
+        seen: &Headers,
+        trace: &mut T,
+    ) -> Result<Way, Refusal> {
         let destination = seen.destination;
-        let answer = self.fib.lookup(destination);
+        let answer = self.fib.route(&self.config, destination, || self.query(arrival, decision, seen));
         if T::ON {
-            self.trace_route(destination, answer, trace);
+            let found = self.fib.find(&self.config, &self.query(arrival, decision, seen));
+            self.trace_route(destination, answer, found.table, trace);
         }
         match (answer, arrival.ingress) {
             // RFC 1122 3.3.6: silently discarded, or a stranger could make many answer at once.
@@ -216,13 +240,49 @@ impl Router {
         }
     }
 
-    fn trace_route<T: Trace>(&self, destination: Ipv4Address, answer: Destination, trace: &mut T) {
+    /// What the choice of a route and of a next hop may depend on.
+    pub(super) fn query(&self, arrival: &Arrival<'_>, decision: &Decision, seen: &Headers) -> Query {
+        let (arrives, leaves, bound) = match &decision.flow {
+            FlowPart::Existing { id, direction, .. } | FlowPart::Error { id, direction } => {
+                let flow = self.connections.flows.get(*id);
+                let bound = *direction == Direction::Original && flow.is(status::SOURCE_NAT);
+                (flow.tuple(*direction), flow.translated(*direction), bound.then_some(flow.outside))
+            }
+            FlowPart::New(draft) => (draft.original, draft.leaving, None),
+            FlowPart::None | FlowPart::Untracked | FlowPart::Answer(_) | FlowPart::Moved { .. } => {
+                let tuple = tuple_of(seen).unwrap_or(Query::to(seen.destination).flow);
+                (tuple, tuple, None)
+            }
+        };
+        Query {
+            destination: seen.destination,
+            source: seen.source,
+            ingress: arrival.ingress.unwrap_or(InterfaceId::LOOPBACK),
+            mark: decision.marking.packet,
+            flow: Tuple { source: arrives.source, source_port: arrives.source_port, ..leaves },
+            bound,
+        }
+    }
+
+    fn trace_route<T: Trace>(
+        &self,
+        destination: Ipv4Address,
+        answer: Destination,
+        table: Option<TableId>,
+        trace: &mut T,
+    ) {
         match answer {
-            Destination::Unicast(hop) => trace.station(format_args!(
-                "route       {destination} via {} dev {}",
-                hop.neighbor(destination),
-                self.config.name(hop.interface)
-            )),
+            Destination::Unicast(hop) => {
+                let (neighbor, name) = (hop.neighbor(destination), self.config.name(hop.interface));
+                match table.filter(|table| *table != TableId::MAIN) {
+                    Some(table) => trace.station(format_args!(
+                        "route       {destination} via {neighbor} dev {name} table {table}"
+                    )),
+                    None => {
+                        trace.station(format_args!("route       {destination} via {neighbor} dev {name}"))
+                    }
+                }
+            }
             Destination::Local { interface } => {
                 trace.station(format_args!(
                     "route       {destination} is local on {}",

@@ -153,7 +153,7 @@ impl Router {
         config.routes = Routes::with_limit(limits.routes);
         let keys = core::array::from_fn(|_| random.next_u64());
         let mut router = Self {
-            fib: Fib::default(),
+            fib: Fib::new([random.next_u64(), random.next_u64()]),
             neighbors: Neighbors::new(limits.neighbors, PARKED, keys),
             polling_neighbors: false,
             connections: Connections::new(limits.flows, random),
@@ -236,9 +236,15 @@ impl Router {
     /// Makes everything anew that follows from the configuration. Flows stay; their next packets are decided anew.
     fn refresh(&mut self, stale: Change) {
         match stale.routes {
-            StaleRoutes::To(network) if !stale.interfaces => self.fib.update(&self.config, network),
-            StaleRoutes::None if !stale.interfaces => {}
-            _ => self.fib = Fib::build(&self.config),
+            StaleRoutes::To(table, network) if !stale.interfaces => {
+                self.fib.update(&self.config, table, network);
+            }
+            StaleRoutes::None | StaleRoutes::Rules if !stale.interfaces => {
+                if stale.sysctl || stale.routes == StaleRoutes::Rules {
+                    self.fib.update_rules(&self.config);
+                }
+            }
+            _ => self.fib.rebuild(&self.config),
         }
         if stale.interfaces {
             let cards = self.config.interfaces().filter(|(_, interface)| interface.port().is_some());

@@ -17,6 +17,7 @@ mod nat_pmtu;
 mod nat_ports;
 mod network;
 mod offload;
+mod policy;
 mod raw;
 mod source_limit;
 mod tracking;

@@ -1,7 +1,7 @@
 //! The words of a command, taken one by one, and the errors of iproute2 about them.
 
 use crate::{
-    config::{Config, ConfigError, interface::Scope},
+    config::{Config, ConfigError, interface::Scope, policy::TableId},
     interface::InterfaceId,
 };
 use alloc::{format, string::String};
@@ -158,6 +158,11 @@ pub fn number(word: &str) -> Option<u32> {
         Some(hex) if !hex.starts_with('+') => u32::from_str_radix(hex, 16).ok(),
         _ => decimal(word),
     }
+}
+
+/// A routing table by its name or number.
+pub fn table(word: &str) -> Option<TableId> {
+    TableId::named(word).or_else(|| number(word).map(TableId))
 }
 
 /// A MAC address.

@@ -93,6 +93,7 @@ mod tests {
             ("ip link set dev eth1", " "),
             ("ip addr add 10.0.0.1/24 b", "roadcast "),
             ("ip a; ip ro", "ute "),
+            ("ip rule add pri", "ority "),
             ("help sysctl", " "),
             ("xyz", ""),
             ("xyz ab", ""),
@@ -102,6 +103,6 @@ mod tests {
             assert_eq!(complete(text, &config()).insert, insert, "{text:?}");
         }
         assert_eq!(complete("ip link set dev ", &config()).choices, "eth0  eth1  lo\n");
-        assert_eq!(complete("ip ", &config()).choices, "address  link     neigh    route\n");
+        assert_eq!(complete("ip ", &config()).choices, "address  link     neigh    route    rule\n");
     }
 }

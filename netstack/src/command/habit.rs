@@ -186,19 +186,16 @@ impl Row {
     fn of(route: &Route, config: &Config) -> Self {
         let unspecified = String::from("0.0.0.0");
         let host = route.destination.prefix_len() == 32;
-        let (gateway, flags, interface) = match route.kind {
-            RouteKind::Unicast { interface, gateway: Some(gateway), .. } => (
-                format!("{gateway}"),
-                if host { "UGH" } else { "UG" },
-                String::from(config.name(interface).as_str()),
-            ),
-            RouteKind::Unicast { interface, gateway: None, .. } => {
-                (unspecified, if host { "UH" } else { "U" }, String::from(config.name(interface).as_str()))
-            }
-            RouteKind::Blackhole => (unspecified, if host { "UH" } else { "U" }, String::from("*")),
-            RouteKind::Unreachable | RouteKind::Prohibit => {
+        let interface = route.interface().map(|interface| String::from(config.name(interface).as_str()));
+        let (gateway, flags, interface) = match (&route.kind, interface) {
+            (_, Some(interface)) => match route.gateway() {
+                Some(gateway) => (format!("{gateway}"), if host { "UGH" } else { "UG" }, interface),
+                None => (unspecified, if host { "UH" } else { "U" }, interface),
+            },
+            (RouteKind::Unreachable | RouteKind::Prohibit, None) => {
                 (String::from("-"), if host { "!H" } else { "!" }, String::from("-"))
             }
+            _ => (unspecified, if host { "UH" } else { "U" }, String::from("*")),
         };
         Self {
             destination: format!("{}", route.destination.address()),

@@ -137,7 +137,7 @@ static COMMANDS: &[Command] = commands! {
     "history" system::history, none, "Shows the lines typed before.", "usage: history";
     "hostname" system::hostname, none, "Shows or sets the name of this router.", "usage: hostname [NAME]";
     "ifconfig" habit::ifconfig, |_| &["-a"], "Shows the interfaces.", "usage: ifconfig [-a] [DEVICE]";
-    "ip" ip::parse, ip::words, "Shows and sets interfaces, addresses, routes and neighbours.", ip::USAGE;
+    "ip" ip::parse, ip::words, "Shows and sets interfaces, addresses, routes, rules and neighbours.", ip::USAGE;
     "ipset" ipset::parse, ipset::words, "Shows and sets the sets of addresses that rules ask.", ipset::USAGE;
     "iptables" iptables::parse, iptables::words, "Shows and sets the rules of the packet filter and of the translation.", IPTABLES;
     "iptables-restore" iptables::parse_restore, |_| &["-T", "-c", "-n", "-t"], "Replaces rules by a text, which ends with Ctrl-D.", RESTORE;

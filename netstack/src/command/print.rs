@@ -95,6 +95,15 @@ impl Printer {
         }
     }
 
+    /// A property that is there: a word in text, `null` in JSON.
+    pub fn null(&mut self, key: &str, text: &str) {
+        self.text(text);
+        if self.options.json {
+            self.name(key);
+            self.out.push_str("null");
+        }
+    }
+
     /// Opens an object, in JSON only.
     pub fn open_object(&mut self, key: &str) {
         self.open(key, '{');

@@ -1,7 +1,11 @@
 //! What `ping` and `traceroute` share.
 
 use super::Failure;
-use crate::{config::Config, router::Router, table::fib::Destination};
+use crate::{
+    config::Config,
+    router::Router,
+    table::fib::{Destination, Query},
+};
 use alloc::{format, string::String};
 use smoltcp::{time::Duration, wire::Ipv4Address};
 
@@ -44,7 +48,8 @@ pub fn check(
     destination: Ipv4Address,
     source: Ipv4Address,
 ) -> Result<Ipv4Address, &'static str> {
-    match router.fib().lookup(destination) {
+    let query = Query { source, ..Query::to(destination) };
+    match router.fib().route(router.config(), destination, || query) {
         Destination::Broadcast { .. } | Destination::Multicast => {
             Err("connect: Permission denied: it is no single station")
         }
@@ -54,9 +59,10 @@ pub fn check(
         Destination::Prohibit => Err("connect: Permission denied"),
         Destination::Local { .. } | Destination::Unicast(_) if !source.is_unspecified() => Ok(source),
         Destination::Local { .. } => Ok(destination),
-        Destination::Unicast(_) => {
-            router.fib().source_for(destination).ok_or("connect: Cannot assign requested address")
-        }
+        Destination::Unicast(_) => router
+            .fib()
+            .source_for(router.config(), destination)
+            .ok_or("connect: Cannot assign requested address"),
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     Action, Failure, Job, Progress, Session,
     argument::scope_name,
     ethtool,
-    ip::protocol_text,
+    ip::{protocol_text, rule_text},
     ipset::SetListing,
     iptables::{LineSource, Save},
 };
@@ -13,13 +13,14 @@ use crate::{
         Config, PortInfo,
         address::NewAddress,
         interface::{Interface, InterfaceAddress, InterfaceKind, LinkChange, Scope},
-        route::{NewRoute, Route, RouteKind, RouteMetrics, RouteMode, RouteProtocol},
+        policy::{Policy, RoutingRule, TableId},
+        route::{NewRoute, Route, RouteAction, RouteKind, RouteMetrics, RouteMode, RouteProtocol},
         rules::Tables,
     },
     interface::{InterfaceId, mac_text},
 };
 use alloc::{format, string::String, vec::Vec};
-use smoltcp::wire::Ipv4Cidr;
+use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
 /// What is written in one go, at least.
 const CHUNK: usize = 4096;
@@ -84,6 +85,7 @@ pub fn commands(config: &Config) -> String {
         while save.next_line(&config.tables, &mut writer.out) {}
         writer.line(format_args!("END"));
     }
+    writer.rules(config);
     // The switch for all moves the others, so it goes first.
     writer.sysctl(config, "net/ipv4/ip_forward");
     switches.iter().for_each(|path| writer.sysctl(config, path));
@@ -192,33 +194,73 @@ impl Writer {
                 kept.extend_from_slice(group);
             } else {
                 for route in group {
-                    self.line(format_args!("ip route del {}", description(route, config)));
+                    self.line(format_args!("ip route del {}", description(TableId::MAIN, route, config)));
                 }
             }
         }
         self.base.routes.extend(kept.iter().map(|&route| route.clone()));
-        let wanted: Vec<&Route> = config.routes.iter().collect();
-        for with_gateway in [false, true] {
-            for group in wanted.chunk_by(same_place).filter(|group| !kept.contains(&group[0])) {
-                if group.iter().any(|route| route.gateway().is_some()) == with_gateway {
-                    for (place, route) in group.iter().enumerate() {
-                        self.route(if place == 0 { "add" } else { "append" }, route, config);
+        let others = config.routing_tables().filter(|(table, _)| *table != TableId::MAIN);
+        for (table, routes) in [(TableId::MAIN, &config.routes)].into_iter().chain(others) {
+            let wanted: Vec<&Route> = routes.iter().collect();
+            for with_gateway in [false, true] {
+                for group in wanted.chunk_by(same_place) {
+                    let done = table == TableId::MAIN && kept.contains(&group[0]);
+                    if !done && group.iter().any(|route| self.needs_others(route)) == with_gateway {
+                        for (place, route) in group.iter().enumerate() {
+                            self.route(if place == 0 { "add" } else { "append" }, table, route, config);
+                        }
                     }
                 }
             }
         }
     }
 
-    fn route(&mut self, verb: &str, route: &Route, config: &Config) {
-        let text = description(route, config);
-        let new = NewRoute::again(route);
-        if route.gateway().is_none() {
+    /// Whether a route can be made only when others are there.
+    fn needs_others(&self, route: &Route) -> bool {
+        route.gateway().is_some() || !route.hops().is_empty()
+    }
+
+    fn route(&mut self, mut verb: &str, table: TableId, route: &Route, config: &Config) {
+        let text = description(table, route, config);
+        let new = NewRoute::again(table, route);
+        if !self.needs_others(route) {
             // Gateways may be reached by it.
             let _ = self.base.add_route(&new, RouteMode::Append);
-        } else if let RouteKind::Unicast { interface, gateway: Some(gateway), .. } = route.kind
-            && !self.base.accepts_route(&new)
-        {
-            // The network that its gateway was in has gone: for a moment the gateway has to be on the link again.
+            return self.line(format_args!("ip route {verb} {text}"));
+        }
+        let mut undo = Vec::new();
+        if !self.base.accepts_route(&new) {
+            // Kernel routes may be there meanwhile.
+            verb = "append";
+            self.raise_links(&new, config, &mut undo);
+            self.reach_gateways(&new, config, &mut undo);
+        }
+        self.line(format_args!("ip route {verb} {text}"));
+        for (line, link) in undo.into_iter().rev() {
+            self.line(format_args!("{line}"));
+            if let Some(id) = link {
+                let _ = self.base.set_link(id, &LinkChange { up: Some(false), ..LinkChange::default() });
+            }
+        }
+    }
+
+    /// Of the several ways of a route some may be through interfaces that have gone down: for a moment they have to be up.
+    fn raise_links(&mut self, new: &NewRoute, config: &Config, undo: &mut Vec<Undo>) {
+        for id in new.hops().iter().filter_map(|hop| hop.interface) {
+            if !self.base.interface(id).up {
+                let name = config.name(id);
+                self.line(format_args!("ip link set {name} up"));
+                let _ = self.base.set_link(id, &LinkChange { up: Some(true), ..LinkChange::default() });
+                undo.push((format!("ip link set {name} down"), Some(id)));
+            }
+        }
+    }
+
+    /// The network that a gateway was in may have gone: for a moment the gateway has to be on the link again.
+    fn reach_gateways(&mut self, new: &NewRoute, config: &Config, undo: &mut Vec<Undo>) {
+        for hop in new.hops() {
+            let alone = NewRoute { action: RouteAction::Unicast(*hop), ..new.clone() };
+            let (Some(interface), Some(gateway)) = (hop.interface, hop.gateway) else { continue };
             let bridge = Route {
                 destination: Ipv4Cidr::new(gateway, 32),
                 kind: RouteKind::Unicast { interface, gateway: None, onlink: false },
@@ -228,19 +270,38 @@ impl Writer {
                 protocol: RouteProtocol::Boot,
                 metrics: RouteMetrics::default(),
             };
-            let bridge = description(&bridge, config);
-            self.line(format_args!("ip route append {bridge}"));
-            self.line(format_args!("ip route {verb} {text}"));
-            return self.line(format_args!("ip route del {bridge}"));
+            let bridge = description(TableId::MAIN, &bridge, config);
+            let line = format!("ip route del {bridge}");
+            if !self.base.accepts_route(&alone) && !undo.iter().any(|(known, _)| *known == line) {
+                self.line(format_args!("ip route append {bridge}"));
+                undo.push((line, None));
+            }
         }
-        self.line(format_args!("ip route {verb} {text}"));
+    }
+
+    /// The rules that are not those of a machine just switched on.
+    fn rules(&mut self, config: &Config) {
+        let wanted = &config.policy.rules;
+        let kept =
+            |rule: &RoutingRule| wanted.iter().find(|other| other.priority == rule.priority) == Some(rule);
+        let (kept, gone): (Vec<_>, Vec<_>) = Policy::default().rules.into_iter().partition(kept);
+        for rule in &gone {
+            self.line(format_args!("ip rule del {}", rule_text(rule, config)));
+        }
+        for rule in wanted.iter().filter(|rule| !kept.contains(rule)) {
+            self.line(format_args!("ip rule add {}", rule_text(rule, config)));
+        }
     }
 }
 
+/// A command that takes back another one, and the interface that it sets down.
+type Undo = (String, Option<InterfaceId>);
+
 /// The words that describe a route.
-fn description(route: &Route, config: &Config) -> String {
+fn description(table: TableId, route: &Route, config: &Config) -> String {
     let mut text = match route.kind {
-        RouteKind::Unicast { .. } => String::new(),
+        RouteKind::Unicast { .. } | RouteKind::Multipath(_) => String::new(),
+        RouteKind::Throw => String::from("throw "),
         RouteKind::Blackhole => String::from("blackhole "),
         RouteKind::Unreachable => String::from("unreachable "),
         RouteKind::Prohibit => String::from("prohibit "),
@@ -251,14 +312,13 @@ fn description(route: &Route, config: &Config) -> String {
     }
     let mut usual = Scope::Global;
     if let RouteKind::Unicast { interface, gateway, onlink } = route.kind {
-        match gateway {
-            Some(gateway) => text += &format!(" via {gateway}"),
-            None => usual = Scope::Link,
+        text += &way(interface, gateway, onlink, config);
+        if gateway.is_none() {
+            usual = Scope::Link;
         }
-        text += &format!(" dev {}", config.name(interface));
-        if onlink {
-            text += " onlink";
-        }
+    }
+    if table != TableId::MAIN {
+        text += &format!(" table {table}");
     }
     if route.scope != usual {
         text += &format!(" scope {}", scope_name(route.scope));
@@ -278,7 +338,17 @@ fn description(route: &Route, config: &Config) -> String {
             text += &format!(" {name} {}{value}", if locked { "lock " } else { "" });
         }
     }
+    for hop in route.hops() {
+        let way = way(hop.interface, hop.gateway, hop.onlink, config);
+        text += &format!(" nexthop{way} weight {}", hop.weight);
+    }
     text
+}
+
+/// The words for one way of a route.
+fn way(interface: InterfaceId, gateway: Option<Ipv4Address>, onlink: bool, config: &Config) -> String {
+    let gateway = gateway.map_or(String::new(), |gateway| format!(" via {gateway}"));
+    format!("{gateway} dev {}{}", config.name(interface), if onlink { " onlink" } else { "" })
 }
 
 /// A word as it has to be typed.

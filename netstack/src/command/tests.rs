@@ -151,6 +151,21 @@ fn ip_route_prints_metrics_as_iproute2_does() {
 }
 
 #[test]
+fn ip_route_prints_tables_as_iproute2_does() {
+    replay(include_str!("fixtures/route_tables.txt"));
+}
+
+#[test]
+fn ip_route_prints_several_next_hops_as_iproute2_does() {
+    replay(include_str!("fixtures/route_multipath.txt"));
+}
+
+#[test]
+fn ip_rule_prints_what_iproute2_prints() {
+    replay(include_str!("fixtures/rule.txt"));
+}
+
+#[test]
 fn ip_neigh_prints_what_iproute2_prints() {
     replay(include_str!("fixtures/neighbor.txt"));
 }
@@ -276,7 +291,10 @@ fn a_long_listing_goes_on_when_there_is_room() {
 fn tab_completes_and_offers() {
     let mut terminal = Terminal::new();
     assert_eq!(terminal.press(b"upt\t\r"), "uptime \n up 1 sec\nrutter# ");
-    assert_eq!(terminal.press(b"ip \t"), "ip \naddress  link     neigh    route\n\rrutter# ip \x1b[K");
+    assert_eq!(
+        terminal.press(b"ip \t"),
+        "ip \naddress  link     neigh    route    rule\n\rrutter# ip \x1b[K"
+    );
 }
 
 #[test]
@@ -380,7 +398,7 @@ fn any_command(dice: &mut impl FnMut(u64) -> u64) -> String {
     let verb = ["add", "add", "replace", "append", "del"][dice(5) as usize];
     let metric = ["", "", " metric 7"][dice(3) as usize];
     let network = ["10.0.0.0/24", "10.1.0.0/24", "172.16.0.0/12", "default", "192.0.2.1"][dice(5) as usize];
-    match dice(16) {
+    match dice(20) {
         0..3 => format!("ip addr add {address}/{length} dev {device}"),
         3 => format!("ip addr add {address}/{length} broadcast + scope link label web dev {device}"),
         4 => format!("ip addr del {address}/{length} dev {device}"),
@@ -396,6 +414,29 @@ fn any_command(dice: &mut impl FnMut(u64) -> u64) -> String {
         12 => {
             format!("ip route {verb} {}{network}{metric}", ["blackhole ", "prohibit ", ""][dice(3) as usize])
         }
+        16 => format!(
+            "ip route {verb} {network} via {address}{metric} table {}",
+            ["100", "default"][dice(2) as usize]
+        ),
+        17 | 18 => {
+            let other = format!("10.{}.0.{}", dice(3), dice(4) + 1);
+            let table = ["", "", " table 100"][dice(3) as usize];
+            let onlink = ["", " onlink"][dice(2) as usize];
+            format!(
+                "ip route {verb} {network}{metric}{table} nexthop via {address} dev eth0{onlink} weight {} \
+                 nexthop via {other} dev eth1{onlink}",
+                dice(3) + 1
+            )
+        }
+        19 => {
+            let verb = ["add", "add", "del"][dice(3) as usize];
+            let not = ["", "not "][dice(2) as usize];
+            let selector =
+                ["", "to 10.9.0.0/16 ", "fwmark 7 ", "fwmark 0x10/0xf0 ", "iif lo "][dice(5) as usize];
+            let action = ["lookup 100", "blackhole", "lookup main suppress_prefixlength 0"][dice(3) as usize];
+            let priority = ["", " pref 100", " pref 32766", " pref 40000"][dice(4) as usize];
+            format!("ip rule {verb} {not}from {address} {selector}{action}{priority}")
+        }
         13 => format!("ip neigh replace {address} lladdr 02:00:00:00:01:0{} dev {device}", dice(9)),
         14 => format!(
             "sysctl -w net.ipv4.conf.{device}.{}={}",
@@ -408,8 +449,11 @@ fn any_command(dice: &mut impl FnMut(u64) -> u64) -> String {
             "sysctl -w net.netfilter.nf_conntrack_udp_timeout=33",
             "hostname gw",
             "ip route flush proto kernel",
+            "ip rule flush",
+            "ip rule del priority 32766",
+            "ip rule add lookup main priority 32766",
             "iptables -A FORWARD -p tcp --dport 80 -m comment --comment \"a 'b' $ c\" -j DROP",
-        ][dice(6) as usize]
+        ][dice(9) as usize]
             .into(),
     }
 }

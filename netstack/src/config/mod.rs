@@ -7,6 +7,7 @@ pub mod address;
 pub mod interface;
 pub mod ipset;
 pub mod neighbor;
+pub mod policy;
 pub mod route;
 pub mod rules;
 pub mod sysctl;
@@ -18,6 +19,7 @@ use crate::{
 use alloc::{string::String, vec::Vec};
 use core::fmt;
 use interface::Interface;
+use policy::{Policy, TableId};
 use route::{Routes, StaticNeighbor};
 use rules::Tables;
 use smoltcp::wire::{EthernetAddress, Ipv4Cidr};
@@ -30,8 +32,11 @@ pub struct Config {
     pub hostname: String,
     /// All interfaces; an [`InterfaceId`] is a place in this list. `lo` comes first.
     pub interfaces: Vec<Interface>,
-    /// All routes, those that follow from addresses (`proto kernel`) included, sorted as `ip route` prints them.
+    /// All routes of the table `main`, those that follow from addresses (`proto kernel`) included, sorted as `ip route`
+    /// prints them.
     pub routes: Routes,
+    /// The other routing tables, and the rules that choose among them.
+    pub policy: Policy,
     /// Neighbours that never change (`nud permanent`).
     pub neighbors: Vec<StaticNeighbor>,
     /// The values of `sysctl` that belong to no single interface.
@@ -83,8 +88,10 @@ pub enum StaleRoutes {
     /// None of them.
     #[default]
     None,
-    /// Those to exactly this network.
-    To(Ipv4Cidr),
+    /// Those of a table to exactly this network.
+    To(TableId, Ipv4Cidr),
+    /// None of them, but the rules that choose a table.
+    Rules,
     /// Any.
     All,
 }
@@ -139,6 +146,7 @@ impl Config {
             hostname: String::from("rutter"),
             interfaces,
             routes: Routes::default(),
+            policy: Policy::default(),
             neighbors: Vec::new(),
             sysctl: Sysctl::default(),
             tables: Tables::default(),

@@ -17,6 +17,9 @@ pub struct Sysctl {
     /// `net.ipv4.ip_local_port_range`: first and last port of the router's own connections, and of translated
     /// ones whose own port is taken.
     pub local_port_range: (u16, u16),
+    /// `net.ipv4.fib_multipath_hash_policy`: whether flows are told apart by their addresses alone (0), or by their ports too
+    /// (1), where a route has several next hops.
+    pub fib_multipath_hash_policy: u32,
     /// `net.ipv4.icmp_echo_ignore_all`.
     pub icmp_echo_ignore_all: bool,
     /// `net.ipv4.icmp_ratelimit`: the least time between two ICMP errors to one destination, in milliseconds;
@@ -70,6 +73,7 @@ impl Default for Sysctl {
             rp_filter_default: ReversePath::Off,
             forwarding_default: false,
             local_port_range: (32768, 60999),
+            fib_multipath_hash_policy: 0,
             icmp_echo_ignore_all: false,
             icmp_ratelimit: 1000,
             full_cone: false,
@@ -137,6 +141,7 @@ macro_rules! number {
 
 #[rustfmt::skip]
 static NUMBERS: &[Number] = &[
+    number!("net/ipv4/fib_multipath_hash_policy", fib_multipath_hash_policy, 1),
     number!("net/ipv4/icmp_echo_ignore_all", icmp_echo_ignore_all, flag),
     number!("net/ipv4/icmp_ratelimit", icmp_ratelimit, INT_MAX),
     number!("net/netfilter/nf_conntrack_generic_timeout", conntrack.generic_timeout, TIMEOUT_MAX),

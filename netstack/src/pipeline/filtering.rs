@@ -10,7 +10,7 @@ use crate::{
         filter::{self, Candidate, FlowState, Ruling},
         mss,
     },
-    table::fib::Destination,
+    table::fib::{Destination, Query},
     trace::Trace,
 };
 
@@ -51,10 +51,15 @@ impl Router {
         if !self.busy_hooks.contains(table, hook) {
             return Ok(());
         }
-        let egress = match (hook, self.fib.lookup(seen.destination)) {
-            (Hook::Output, Destination::Unicast(hop)) => Some(hop.interface),
-            (Hook::Output, Destination::Broadcast { interface }) => interface,
-            (Hook::Output, Destination::Local { .. }) => Some(InterfaceId::LOOPBACK),
+        let egress = match hook {
+            Hook::Output => {
+                match self.fib.route(&self.config, seen.destination, || self.query(arrival, decision, seen)) {
+                    Destination::Unicast(hop) => Some(hop.interface),
+                    Destination::Broadcast { interface } => interface,
+                    Destination::Local { .. } => Some(InterfaceId::LOOPBACK),
+                    _ => None,
+                }
+            }
             _ => None,
         };
         let flow = state.and_then(|state| self.view(&decision.flow, state));
@@ -149,7 +154,7 @@ impl Router {
     ) -> Option<u16> {
         let limits = decision.filtered.mss.and(decision.translated.mss);
         let path = limits.path.then(|| {
-            let back = match self.fib.lookup(seen.source) {
+            let back = match self.fib.route(&self.config, seen.source, || Query::to(seen.source)) {
                 Destination::Unicast(hop) => hop.mtu,
                 _ => u16::MAX,
             };

@@ -1,8 +1,6 @@
-//! Which addresses may stand on a packet, and whether its source is reached the way it came (RFC 1812 5.3.7, 5.3.8).
+//! Which addresses may stand on a packet (RFC 1812 5.3.7).
 
 use crate::{
-    config::interface::ReversePath,
-    interface::InterfaceId,
     outcome::DropReason,
     table::fib::{Destination, Fib},
 };
@@ -16,14 +14,8 @@ pub fn is_host(address: Ipv4Address) -> bool {
 /// Checks a packet that came from a wire.
 ///
 /// # Errors
-/// `MartianSource`, `MartianDestination`, `ReversePath`.
-pub fn check(
-    fib: &Fib,
-    reverse_path: ReversePath,
-    ingress: InterfaceId,
-    source: Ipv4Address,
-    destination: Ipv4Address,
-) -> Result<(), DropReason> {
+/// `MartianSource`, `MartianDestination`.
+pub fn check(fib: &Fib, source: Ipv4Address, destination: Ipv4Address) -> Result<(), DropReason> {
     // 0.0.0.0 to the limited broadcast is how a host asks for its address (RFC 2131 4.1).
     let asks_for_address = source.is_unspecified() && destination.is_broadcast();
     if !is_host(source) && !asks_for_address {
@@ -38,7 +30,5 @@ pub fn check(
     if matches!(fib.lookup(source), Destination::Local { .. } | Destination::Broadcast { .. }) {
         return Err(DropReason::MartianSource);
     }
-    // Most do not ask for this check, and need no second look.
-    let passes = reverse_path == ReversePath::Off || fib.reverse_path(source, ingress, reverse_path);
-    if passes { Ok(()) } else { Err(DropReason::ReversePath) }
+    Ok(())
 }

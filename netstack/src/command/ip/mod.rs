@@ -5,6 +5,8 @@ mod link;
 mod neighbor;
 mod route;
 mod route_get;
+mod route_show;
+mod rule;
 
 use super::{
     Action,
@@ -15,6 +17,7 @@ use alloc::{format, string::String};
 
 pub use link::shown_mtu;
 pub use route::protocol_text;
+pub use rule::rule_text;
 
 /// What stands between `ip` and the object.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -51,13 +54,13 @@ pub enum Family {
 
 /// How `ip` is written.
 pub const USAGE: &str = "\
-Usage: ip [ OPTIONS ] { link | address | route | neigh } { COMMAND | help }
+Usage: ip [ OPTIONS ] { link | address | route | rule | neigh } { COMMAND | help }
 OPTIONS := { -s[tatistics] | -d[etails] | -br[ief] | -j[son] | -p[retty] | -o[neline] | -4 }";
 
 /// What may follow the words behind `ip`, for Tab.
 pub fn words(before: &[&str]) -> &'static [&'static str] {
     let mut before = before.iter().skip_while(|word| word.starts_with('-'));
-    let Some(object) = before.next() else { return &["address", "link", "neigh", "route"] };
+    let Some(object) = before.next() else { return &["address", "link", "neigh", "route", "rule"] };
     let command = before.next();
     match object.chars().next() {
         Some('a') if command.is_none() => &["add", "del", "flush", "help", "replace", "show"],
@@ -66,6 +69,23 @@ pub fn words(before: &[&str]) -> &'static [&'static str] {
         Some('l') => &["address", "alias", "dev", "down", "mtu", "up"],
         Some('n') if command.is_none() => &["add", "del", "flush", "help", "replace", "show"],
         Some('n') => &["dev", "lladdr", "nud", "permanent", "to"],
+        Some('r') if object.starts_with("ru") => match command {
+            None => &["add", "del", "flush", "help", "show"],
+            Some(_) => &[
+                "blackhole",
+                "from",
+                "fwmark",
+                "iif",
+                "lookup",
+                "not",
+                "priority",
+                "prohibit",
+                "suppress_prefixlength",
+                "table",
+                "to",
+                "unreachable",
+            ],
+        },
         Some('r') if command.is_none() => {
             &["add", "append", "change", "del", "flush", "get", "help", "prepend", "replace", "show"]
         }
@@ -76,17 +96,22 @@ pub fn words(before: &[&str]) -> &'static [&'static str] {
             "dev",
             "from",
             "iif",
+            "mark",
             "metric",
             "mtu",
+            "nexthop",
             "oif",
             "onlink",
             "prohibit",
             "proto",
             "scope",
             "src",
+            "table",
+            "throw",
             "type",
             "unreachable",
             "via",
+            "weight",
         ],
         _ => &[],
     }
@@ -104,6 +129,7 @@ pub fn parse(words: &[String], config: &Config) -> Result<Action, Failure> {
     let parse = [
         ("address", address::parse as fn(Options, Arguments<'_>, &Config) -> Result<Action, Failure>),
         ("route", route::parse),
+        ("rule", rule::parse),
         ("neighbor", neighbor::parse),
         ("neighbour", neighbor::parse),
         ("link", link::parse),

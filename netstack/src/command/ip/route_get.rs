@@ -1,16 +1,19 @@
 //! `ip route get`: asks the forwarding table itself where a packet would go.
 
-use super::{Options, route};
+use super::{Options, route_show};
 use crate::{
     command::{
         Action, Failure,
-        argument::{self, Arguments, device},
+        argument::{self, Arguments, device, number},
         print::Printer,
     },
-    config::Config,
+    config::{
+        Config,
+        policy::{Policy, TableId},
+    },
     interface::InterfaceId,
     router::Router,
-    table::fib::Destination,
+    table::fib::{Destination, Found, Query},
 };
 use alloc::string::String;
 use smoltcp::wire::Ipv4Address;
@@ -21,17 +24,22 @@ struct Question {
     from: Option<Ipv4Address>,
     ingress: Option<InterfaceId>,
     egress: Option<InterfaceId>,
+    mark: u32,
 }
 
 pub fn parse(options: Options, mut words: Arguments<'_>, config: &Config) -> Result<Action, Failure> {
     let mut address = None;
-    let (mut from, mut ingress, mut egress) = (None, None, None);
+    let (mut from, mut ingress, mut egress, mut mark) = (None, None, None, 0);
     while let Some(word) = words.next() {
         match word {
             "from" => from = Some(argument::address(words.value()?)?),
             "iif" => ingress = Some(device(words.value()?, config)?),
             "oif" | "dev" => egress = Some(device(words.value()?, config)?),
-            "tos" | "dsfield" | "mark" | "uid" | "ipproto" | "sport" | "dport" | "fibmatch" | "connected"
+            "mark" => {
+                let value = words.value()?;
+                mark = number(value).ok_or_else(|| Failure::wrong(value, "invalid mark"))?;
+            }
+            "tos" | "dsfield" | "uid" | "ipproto" | "sport" | "dport" | "fibmatch" | "connected"
             | "notify" | "vrf" | "via" => return Err(Failure::unsupported(word)),
             _ => {
                 let value = if word == "to" { words.value()? } else { word };
@@ -43,7 +51,7 @@ pub fn parse(options: Options, mut words: Arguments<'_>, config: &Config) -> Res
         }
     }
     let address = address.ok_or_else(|| Failure::new(1, "need at least a destination address"))?;
-    let question = Question { address, from, ingress, egress };
+    let question = Question { address, from, ingress, egress, mark };
     Ok(Action::look(move |router| answer(options, &question, router)))
 }
 
@@ -53,14 +61,20 @@ fn refuse(text: &str) -> Failure {
 
 fn answer(options: Options, question: &Question, router: &Router) -> Result<String, Failure> {
     let config = router.config();
-    let destination = router.fib().lookup(question.address);
+    let query = Query {
+        source: question.from.unwrap_or(Ipv4Address::UNSPECIFIED),
+        ingress: question.ingress.unwrap_or(InterfaceId::LOOPBACK),
+        mark: question.mark,
+        ..Query::to(question.address)
+    };
+    let Found { destination, table, route } = router.fib().find(config, &query);
     let local = matches!(destination, Destination::Local { .. });
     match (question.ingress, question.from) {
         (Some(_), None) => return Err(refuse("Invalid argument")),
         (Some(ingress), Some(from)) => {
             let interface = config.interface(ingress);
             let mode = interface.rp_filter.max(config.sysctl.rp_filter_all);
-            if !router.fib().reverse_path(from, ingress, mode) {
+            if !router.fib().reverse_path(config, (from, question.address), ingress, mode) {
                 return Err(refuse("Invalid cross-device link"));
             }
             if !interface.forwarding && !local {
@@ -76,7 +90,7 @@ fn answer(options: Options, question: &Question, router: &Router) -> Result<Stri
             ("local", InterfaceId::LOOPBACK, None, Some(question.address), Some("local"))
         }
         Destination::Broadcast { interface: Some(interface) } => {
-            let source = router.fib().source_for(question.address);
+            let source = router.fib().source_for(config, question.address);
             ("broadcast", interface, None, source, Some("local,brd"))
         }
         Destination::Blackhole => return Err(refuse("Invalid argument")),
@@ -103,14 +117,23 @@ fn answer(options: Options, question: &Question, router: &Router) -> Result<Stri
         printer.string("gateway", "via ", gateway, " ");
     }
     printer.string("dev", "dev ", config.name(interface), " ");
-    if options.details {
-        printer.string("table", "table ", if kind == "unicast" { "main" } else { "local" }, " ");
+    // Linux keeps `local` and `main` together until there is a rule.
+    let together = config.policy.rules == Policy::default().rules;
+    let shown = match table.unwrap_or(TableId::MAIN) {
+        TableId::LOCAL if together => TableId::MAIN,
+        table => table,
+    };
+    if shown != TableId::MAIN || (options.details && together) {
+        printer.string("table", "table ", shown, " ");
     }
     if let Some(source) = source.filter(|_| question.from.is_none()) {
         printer.string("prefsrc", "src ", source, " ");
     }
     printer.open_array("flags");
     printer.close_array();
+    if question.mark != 0 {
+        printer.number("mark", "mark ", question.mark.into(), " ");
+    }
     if question.ingress.is_none() {
         printer.number("uid", "uid ", 0, " ");
     }
@@ -122,8 +145,8 @@ fn answer(options: Options, question: &Question, router: &Router) -> Result<Stri
         cache.split(',').for_each(|flag| printer.element(flag));
     }
     printer.close_array();
-    if let Some(route) = config.route_towards(question.address).filter(|_| kind == "unicast") {
-        route::metrics(&mut printer, &route.metrics);
+    if let Some(route) = route {
+        route_show::metrics(&mut printer, &route.metrics);
     }
     if let Some(ingress) = question.ingress {
         printer.string("iif", "iif ", config.name(ingress), " ");

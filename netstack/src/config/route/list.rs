@@ -2,7 +2,7 @@
 
 use super::{Route, key};
 use alloc::vec::Vec;
-use smoltcp::wire::Ipv4Cidr;
+use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
 /// The most routes of a piece.
 const PIECE: usize = 256;
@@ -13,7 +13,16 @@ pub struct Routes {
     /// None of them is empty.
     pieces: Vec<Vec<Route>>,
     length: usize,
+    /// What they take together, in routes of one way.
+    cost: usize,
+    /// The prefix lengths that there are, and perhaps some that there were: a bit for each.
+    lengths: u64,
     limit: usize,
+}
+
+/// What a route takes.
+fn cost(route: &Route) -> usize {
+    1 + route.hops().len()
 }
 
 /// Where a route is, or would be: the piece, and the place in it.
@@ -21,7 +30,7 @@ type Place = (usize, usize);
 
 impl Default for Routes {
     fn default() -> Self {
-        Self { pieces: Vec::new(), length: 0, limit: Self::MAX }
+        Self { pieces: Vec::new(), length: 0, cost: 0, lengths: 0, limit: Self::MAX }
     }
 }
 
@@ -44,9 +53,14 @@ impl Routes {
         self.length == 0
     }
 
-    /// Whether there are as many as there may be.
-    pub fn is_full(&self) -> bool {
-        self.length >= self.limit
+    /// What they take together, in routes of one way.
+    pub fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// The largest cost of all tables together; that of `main` counts.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     /// All of them in order.
@@ -62,9 +76,17 @@ impl Routes {
         first.iter().chain(others).take_while(move |route| route.destination == destination)
     }
 
+    /// The networks around `address` that there may be routes to, the longest first.
+    pub fn around(&self, address: Ipv4Address) -> impl Iterator<Item = Ipv4Cidr> {
+        let lengths = (0..=32).rev().filter(|length| self.lengths & 1 << length != 0);
+        lengths.map(move |length| Ipv4Cidr::new(address, length).network())
+    }
+
     /// Adds a route, in front of those that have the same network and metric, or behind them.
     pub fn insert(&mut self, route: Route, in_front: bool) {
         self.length += 1;
+        self.cost += cost(&route);
+        self.lengths |= 1 << route.destination.prefix_len();
         let wanted = route.key();
         let (piece, place) = match in_front {
             true => self.find(|other| other.key() < wanted),
@@ -95,12 +117,13 @@ impl Routes {
     pub(super) fn replace_first(&mut self, route: Route) {
         let (piece, place) = self.find(|other| other.key() < route.key());
         if let Some(found) = self.pieces.get_mut(piece) {
+            self.cost = self.cost + cost(&route) - cost(&found[place]);
             found[place] = route;
         }
     }
 
     /// Takes the first route to a network away that `wanted` names.
-    pub fn remove_first(&mut self, destination: Ipv4Cidr, wanted: impl Fn(&Route) -> bool) -> Option<Route> {
+    pub fn remove_first(&mut self, destination: Ipv4Cidr, wanted: &dyn Fn(&Route) -> bool) -> Option<Route> {
         let (mut piece, mut place) = self.find(|route| route.key() < key(destination, 0));
         for route in self.to(destination) {
             if wanted(route) {
@@ -117,6 +140,7 @@ impl Routes {
         }
         let route = found.remove(place);
         self.length -= 1;
+        self.cost -= cost(&route);
         let (left, room) = (found.len(), piece.checked_sub(1));
         match room.filter(|&before| left + self.pieces[before].len() <= PIECE / 2) {
             Some(before) => {
@@ -130,11 +154,13 @@ impl Routes {
     }
 
     /// Keeps the routes that `wanted` names.
-    pub fn retain(&mut self, wanted: impl Fn(&Route) -> bool) {
+    pub fn retain(&mut self, wanted: &dyn Fn(&Route) -> bool) {
         let mut kept = Self::with_limit(self.limit);
         for mut piece in core::mem::take(&mut self.pieces) {
-            piece.retain(&wanted);
+            piece.retain(wanted);
             kept.length += piece.len();
+            kept.cost += piece.iter().map(cost).sum::<usize>();
+            kept.lengths |= piece.iter().fold(0, |all, route| all | 1 << route.destination.prefix_len());
             match kept.pieces.last_mut() {
                 Some(last) if last.len() + piece.len() <= PIECE => last.extend(piece),
                 _ if piece.is_empty() => {}
@@ -223,7 +249,7 @@ mod tests {
                         let wanted = |route: &Route| step == 7 || route.protocol == Static;
                         let place = naive.0.iter().position(|it| it.destination == destination && wanted(it));
                         let expected = place.map(|place| naive.0.remove(place));
-                        prop_assert_eq!(routes.remove_first(destination, wanted), expected);
+                        prop_assert_eq!(routes.remove_first(destination, &wanted), expected);
                     }
                     _ => {
                         if let Some(first) = naive.0.iter_mut().find(|it| it.key() == new(Dhcp).key()) {
@@ -232,12 +258,13 @@ mod tests {
                         }
                     }
                 }
-                prop_assert!(routes.to(destination).eq(naive.0.iter().filter(|it| it.destination == destination)));
+                    prop_assert!(naive.0.is_empty() || routes.around(destination.address()).eq([destination]));
+            prop_assert!(routes.to(destination).eq(naive.0.iter().filter(|it| it.destination == destination)));
             }
             prop_assert!(routes.iter().eq(&naive.0));
-            prop_assert_eq!(routes.len(), naive.0.len());
+            prop_assert_eq!((routes.len(), routes.cost()), (naive.0.len(), naive.0.len()));
             prop_assert!(routes.pieces.iter().all(|piece| !piece.is_empty()));
-            routes.retain(|route| route.metric > 0);
+            routes.retain(&|route| route.metric > 0);
             prop_assert!(routes.iter().eq(naive.0.iter().filter(|route| route.metric > 0)));
             prop_assert_eq!(routes.len(), routes.iter().count());
         }
@@ -250,7 +277,7 @@ mod tests {
         routes.extend(destinations.clone().map(|destination| route(destination, 0, RouteProtocol::Boot)));
         assert_eq!(routes.pieces.len(), 10_000usize.div_ceil(PIECE));
         for destination in destinations.filter(|it| it.address().octets()[2] % 16 != 0) {
-            routes.remove_first(destination, |_| true).unwrap();
+            routes.remove_first(destination, &|_| true).unwrap();
         }
         assert!(routes.pieces.len() < 20, "{} pieces", routes.pieces.len());
     }
@@ -258,8 +285,8 @@ mod tests {
     #[test]
     fn there_are_no_more_than_the_limit() {
         let mut routes = Routes::with_limit(1);
-        assert!(!routes.is_full());
+        assert!(routes.cost() < routes.limit());
         routes.insert(route(cidr("10.0.0.0/8"), 0, RouteProtocol::Boot), false);
-        assert!(routes.is_full());
+        assert!(routes.cost() >= routes.limit());
     }
 }
