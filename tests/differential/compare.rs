@@ -65,7 +65,7 @@ impl Renaming {
                 if is_made_here(sent, expected) && is_made_here(sent, seen) {
                     seen.id = expected.id;
                 }
-                details.extend(Difference::reconcile(sent, expected, seen));
+                details.extend(Difference::reconcile(sent, rutter.fragmented, expected, seen));
             }
             if linux_port != rutter_port {
                 return Err("they leave by different cards".into());

@@ -7,7 +7,10 @@ use crate::{
 use netstack::outcome::{DropReason, Outcome};
 use smoltcp::wire::Ipv4Address;
 use tests::{
-    datagram::{Body, Datagram, flag::RST},
+    datagram::{
+        Body, Datagram,
+        flag::{ACK, RST, SYN},
+    },
     network::{OWN, SECOND_WAN_SIDE},
 };
 
@@ -44,6 +47,34 @@ pub enum Difference {
     TimestampUnanswered,
     /// REJECT quotes the packet as it came (RFC 1812 4.3.2.3). Linux has lowered its TTL by then.
     QuotesTheTtlThatCame,
+    /// So do errors about a SYN whose maximum segment size was lowered, or given to it.
+    QuotesTheSizeThatCame,
+    /// Fragments pass one by one, and are counted one by one. Linux's tracking puts them together first.
+    CountsFragments,
+    /// An error about a fragment quotes that fragment (RFC 1812 4.3.2.3), where Linux quotes what it has put together.
+    QuotesTheFragment,
+    /// A source route ends a packet before any rule sees it (RFC 7126 4.3). In Linux PREROUTING counts it first.
+    DropsSourceRoutes,
+    /// Options that cannot be parsed end a packet in silence, as anything else that is wrong with its header does. In Linux
+    /// PREROUTING counts it first, and its sender is told.
+    DropsBadOptions,
+    /// Routes and times are not recorded: a packet with these options goes on as if it had none (RFC 7126 4.5.5, 4.6.5). In
+    /// Linux each router writes down its address.
+    RecordsNoRoute,
+    /// What stands in options that the router does not act upon is not looked into. Linux checks some of them, and tells their
+    /// sender what is wrong.
+    PassesOptionsUnread,
+    /// A rule behind TCPMSS counts a segment with the length that it came with. In Linux an added option counts already.
+    CountsTheLengthThatCame,
+    /// A reset that does not hit the awaited number ends a connection if it acknowledges exactly what its end did last, and else
+    /// leaves its state as it was; one that answers a SYN has to acknowledge it (RFC 9293 3.10.7.3, RFC 5961 3.2). Linux
+    /// remembers what was sent last, and believes more before a connection is established.
+    JudgesResetsByTheirAcknowledgment,
+    /// Whoever sent a SYN may reset an older connection of the same ports that answers it: the numbers of that one are known to
+    /// nobody here. Linux knows only those of the answer that came last.
+    ResetsAnOlderConnection,
+    /// What the router itself says has no options. Linux sends back those of the packet that it answers.
+    AnswersWithoutOptions,
     /// An error about a packet whose destination was translated comes from an address of the router (RFC 1812
     /// 4.3.2.4). Linux translates it as if the final destination had sent it.
     ErrorComesFromTheRouter,
@@ -69,6 +100,19 @@ impl Difference {
         }
         if sent.icmp_type() == Some((13, 0)) && to_itself && rutter.left.is_empty() {
             return Some(Self::TimestampUnanswered);
+        }
+        if let Some(difference) = Self::about_options(rutter) {
+            return Some(difference);
+        }
+        if resets_before_an_answer(sent, earlier) {
+            return Some(Self::ResetsAnOlderConnection);
+        }
+        if is_inexact_reset(sent, earlier) && in_rutter.is_some() {
+            return Some(Self::JudgesResetsByTheirAcknowledgment);
+        }
+        // Router alert has four bytes (RFC 2113).
+        if matches!(sent.options[..], [148, length, ..] if length != 4) {
+            return Some(Self::PassesOptionsUnread);
         }
         if let Some(Outcome::Dropped(DropReason::FirewallReject)) = rutter.outcome
             && linux.left.is_empty()
@@ -97,6 +141,14 @@ impl Difference {
         }
     }
 
+    fn about_options(rutter: &Record) -> Option<Self> {
+        match rutter.outcome? {
+            Outcome::Dropped(DropReason::SourceRoute) => Some(Self::DropsSourceRoutes),
+            Outcome::Dropped(DropReason::IpOptions) => Some(Self::DropsBadOptions),
+            _ => None,
+        }
+    }
+
     /// The difference that explains why other numbers of packets were counted although `record` agrees. `earlier` is
     /// what happened in rutter before.
     pub fn in_counters(record: &Record, earlier: &[Record]) -> Option<Self> {
@@ -111,6 +163,26 @@ impl Difference {
         {
             return Some(Self::TimestampUnanswered);
         }
+        if record.fragmented {
+            return Some(Self::CountsFragments);
+        }
+        if let Some(difference) = Self::about_options(record) {
+            return Some(difference);
+        }
+        if let Some((_, sent)) = &record.sent {
+            if !sent.options.is_empty() && record.passed_on().is_none() {
+                return Some(Self::AnswersWithoutOptions);
+            }
+            if is_bare_syn(sent) {
+                return Some(Self::CountsTheLengthThatCame);
+            }
+            if resets_before_an_answer(sent, earlier) {
+                return Some(Self::ResetsAnOlderConnection);
+            }
+            if is_inexact_reset(sent, earlier) {
+                return Some(Self::JudgesResetsByTheirAcknowledgment);
+            }
+        }
         let resets = record.left.iter().any(|(_, frame)| {
             matches!(frame.datagram().map(|packet| &packet.body), Some(Body::Tcp { flags, .. }) if flags & RST != 0)
         });
@@ -123,7 +195,17 @@ impl Difference {
     }
 
     /// The difference that explains why other flows are tracked in the end although `record` agrees.
-    pub fn in_flows(record: &Record, _: &[Record]) -> Option<Self> {
+    pub fn in_flows(record: &Record, earlier: &[Record]) -> Option<Self> {
+        if let Some((_, sent)) = &record.sent
+            && matches!(record.outcome, Some(Outcome::Forwarded(_)))
+        {
+            if resets_before_an_answer(sent, earlier) {
+                return Some(Self::ResetsAnOlderConnection);
+            }
+            if is_inexact_reset(sent, earlier) {
+                return Some(Self::JudgesResetsByTheirAcknowledgment);
+            }
+        }
         match record.outcome? {
             Outcome::Dropped(_) => Some(Self::DroppedPacketTeachesNothing),
             // The router's answer was dropped.
@@ -133,8 +215,22 @@ impl Difference {
     }
 
     /// Makes alike what is meant to differ within two packets that the routers made themselves because of `sent`.
-    pub fn reconcile(sent: &Datagram, linux: &mut Datagram, rutter: &mut Datagram) -> Vec<Self> {
+    pub fn reconcile(
+        sent: &Datagram,
+        fragmented: bool,
+        linux: &mut Datagram,
+        rutter: &mut Datagram,
+    ) -> Vec<Self> {
         let mut found = Vec::new();
+        let made_here = is_made_here(sent, linux) || linux.destination == sent.source;
+        if linux.options != rutter.options && made_here && rutter.options.is_empty() {
+            linux.options.clear();
+            found.push(Self::AnswersWithoutOptions);
+        }
+        if linux.options != rutter.options && records(&sent.options) && rutter.options == sent.options {
+            linux.options.clone_from(&rutter.options);
+            found.push(Self::RecordsNoRoute);
+        }
         if !is_made_here(sent, linux) || !linux.is_icmp_error() || linux.icmp_type() != rutter.icmp_type() {
             return found;
         }
@@ -146,26 +242,91 @@ impl Difference {
         if let (Body::Icmp { payload: theirs, .. }, Body::Icmp { payload: ours, .. }) =
             (&mut linux.body, &rutter.body)
         {
+            if fragmented && theirs != ours {
+                theirs.clone_from(ours);
+                found.push(Self::QuotesTheFragment);
+            }
             let length = theirs.len().min(ours.len());
             if theirs != ours && *theirs == lowered.quote(length) && *ours == original.quote(length) {
                 theirs.clone_from(ours);
                 found.push(Self::QuotesTheTtlThatCame);
+            }
+            if theirs != ours && records(&sent.options) && *ours == original.quote(ours.len()) {
+                theirs.clone_from(ours);
+                found.push(Self::RecordsNoRoute);
+            }
+            if theirs != ours && is_syn(sent) && *ours == original.quote(ours.len()) {
+                theirs.clone_from(ours);
+                found.push(Self::QuotesTheSizeThatCame);
             }
         }
         found
     }
 }
 
+/// Whether `packet` is a reset by the end that sent a SYN, before the other one has agreed.
+fn resets_before_an_answer(packet: &Datagram, earlier: &[Record]) -> bool {
+    let is_reset = matches!(packet.body, Body::Tcp { flags, .. } if flags & RST != 0);
+    let ends = |it: &Datagram| (it.source(), it.destination());
+    let passed =
+        || earlier.iter().filter_map(|record| Some((&record.sent.as_ref()?.1, record.passed_on()?.1)));
+    let began = passed().any(|(sent, _)| sent.protocol() == 6 && ends(sent) == ends(packet));
+    let answered =
+        passed().any(|(_, left)| is_syn(left) && ends(left) == (packet.destination(), packet.source()));
+    is_reset && began && !answered
+}
+
+fn is_syn(packet: &Datagram) -> bool {
+    matches!(packet.body, Body::Tcp { flags, .. } if flags & SYN != 0)
+}
+
+/// Whether it is a SYN that says nothing of the segments that its sender takes.
+fn is_bare_syn(packet: &Datagram) -> bool {
+    is_syn(packet) && matches!(&packet.body, Body::Tcp { options, .. } if options.is_empty())
+}
+
+/// Whether `packet` is a reset with another number than the other end has asked for last, or the refusal of a SYN that does
+/// not acknowledge it.
+fn is_inexact_reset(packet: &Datagram, earlier: &[Record]) -> bool {
+    let Body::Tcp { flags, sequence, acknowledgment, .. } = packet.body else { return false };
+    let ends = |it: &Datagram| (it.source(), it.destination());
+    let (own, other) = (ends(packet), (packet.destination(), packet.source()));
+    let passed = || earlier.iter().rev().filter_map(|record| record.passed_on()).map(|(_, left)| left);
+    let numbers = |of: &Datagram| match of.body {
+        Body::Tcp { flags, sequence, acknowledgment, .. } => Some((flags, sequence, acknowledgment)),
+        _ => None,
+    };
+    let heard = || passed().filter(|left| ends(left) == other).filter_map(numbers);
+    let has_agreed =
+        earlier.iter().filter_map(|it| it.sent.as_ref()).any(|(_, sent)| is_syn(sent) && ends(sent) == own);
+    let exact = match has_agreed {
+        true => heard().find(|(flags, ..)| flags & ACK != 0).is_some_and(|(_, _, asked)| asked == sequence),
+        false => {
+            let syn = heard().find(|(flags, ..)| flags & SYN != 0);
+            flags & ACK != 0 && syn.is_some_and(|(_, syn, _)| acknowledgment == syn.wrapping_add(1))
+        }
+    };
+    flags & RST != 0 && !exact
+}
+
+/// Whether the first option asks routers for their addresses or times.
+fn records(options: &[u8]) -> bool {
+    matches!(options, [7 | 68, ..])
+}
+
 fn is_own(address: Ipv4Address) -> bool {
     OWN.contains(&address) || address == SECOND_WAN_SIDE
 }
 
-fn was_dropped_by_a_rule(record: &Record) -> bool {
-    use DropReason::{FirewallPolicy, FirewallReject, FirewallRule};
-    matches!(record.outcome, Some(Outcome::Dropped(FirewallPolicy | FirewallReject | FirewallRule)))
+fn was_dropped_behind_tracking(record: &Record) -> bool {
+    use DropReason::{FirewallPolicy, FirewallReject, FirewallRule, TransportChecksum};
+    matches!(
+        record.outcome,
+        Some(Outcome::Dropped(FirewallPolicy | FirewallReject | FirewallRule | TransportChecksum))
+    )
 }
 
-/// Whether a rule of the filter dropped an earlier packet of the flow that `packet` belongs to.
+/// Whether a rule of the filter, or the router as its receiver, dropped an earlier packet of the flow that `packet` belongs to.
 fn follows_a_dropped_packet(packet: &Datagram, earlier: &[Record]) -> bool {
     let ends = |packet: &Datagram| {
         let mut ends = [packet.source(), packet.destination()];
@@ -182,5 +343,5 @@ fn follows_a_dropped_packet(packet: &Datagram, earlier: &[Record]) -> bool {
         }
     }
     let in_flow = |record: &Record| record.sent.as_ref().is_some_and(|(_, sent)| flow.contains(&ends(sent)));
-    earlier.iter().any(|record| was_dropped_by_a_rule(record) && in_flow(record))
+    earlier.iter().any(|record| was_dropped_behind_tracking(record) && in_flow(record))
 }

@@ -31,7 +31,7 @@ fn flow(line: &str) -> String {
     let mut words: Vec<&str> = line.split_whitespace().collect();
     words.remove(2);
     let udp = words[0] == "udp";
-    words.retain(|word| !word.starts_with("mark=") && !word.starts_with("use="));
+    words.retain(|word| !word.starts_with("use="));
     words.retain(|word| !udp || *word != "[ASSURED]");
 
     let value = |name: &str, nth| words.iter().filter_map(|word| word.strip_prefix(name)).nth(nth);

@@ -65,11 +65,15 @@ fn one<'t>(random: &mut impl Rng, of: &[&'t str]) -> &'t str {
     of.choose(random).copied().unwrap_or_default()
 }
 
+fn one_of<T: Copy>(random: &mut impl Rng, of: &[T]) -> T {
+    of[random.random_range(0..of.len())]
+}
+
 fn chance(random: &mut impl Rng, percent: u32) -> bool {
     random.random_ratio(percent, 100)
 }
 
-/// A rule set for the tables filter and nat.
+/// A rule set for the tables filter, nat and mangle.
 pub fn rule_set(random: &mut impl Rng) -> Vec<String> {
     let mut lines = Vec::new();
     let chains: Vec<String> = (0..random.random_range(0..4)).map(|number| format!("user{number}")).collect();
@@ -101,7 +105,51 @@ pub fn rule_set(random: &mut impl Rng) -> Vec<String> {
             lines.push(destination_rule(random));
         }
     }
+    if chance(random, 30) {
+        for _ in 0..random.random_range(1..=2) {
+            lines.push(size_rule(random));
+        }
+    }
+    if chance(random, 40) {
+        for _ in 0..random.random_range(1..=4) {
+            lines.push(mark_rule(random));
+        }
+    }
     lines
+}
+
+/// A rule that lowers the maximum segment size.
+fn size_rule(random: &mut impl Rng) -> String {
+    let (chain, option) =
+        one_of(random, &[("FORWARD", "-o"), ("FORWARD", "-i"), ("POSTROUTING", "-o"), ("PREROUTING", "-i")]);
+    let port =
+        if chance(random, 70) { format!(" {option} {}", one(random, INTERFACES)) } else { String::new() };
+    let size = match chain {
+        "PREROUTING" => one(random, &["--set-mss 1200", "--set-mss 536"]),
+        _ => one(random, &["--clamp-mss-to-pmtu", "--clamp-mss-to-pmtu", "--set-mss 1400", "--set-mss 1000"]),
+    };
+    format!("iptables -t mangle -A {chain}{port} -p tcp --tcp-flags SYN,RST SYN -j TCPMSS {size}")
+}
+
+/// A rule that marks packets or flows.
+fn mark_rule(random: &mut impl Rng) -> String {
+    let chain = one(random, &["PREROUTING", "PREROUTING", "FORWARD", "FORWARD", "INPUT", "POSTROUTING"]);
+    let (text, _) = matches(random, chain);
+    let target = one(
+        random,
+        &[
+            "MARK --set-mark 0x1",
+            "MARK --set-mark 0x2/0x3",
+            "MARK --or-mark 0x10",
+            "MARK --xor-mark 0x1",
+            "CONNMARK --set-mark 0x1",
+            "CONNMARK --set-mark 0x100/0xff00",
+            "CONNMARK --save-mark",
+            "CONNMARK --restore-mark",
+            "CONNMARK --save-mark --mask 0xf",
+        ],
+    );
+    format!("iptables -t mangle -A {chain}{text} -j {target}")
 }
 
 fn filter_rule(random: &mut impl Rng, chain: &str, jumps: &[String]) -> String {
@@ -189,10 +237,10 @@ fn matches(random: &mut impl Rng, chain: &str) -> (String, &'static str) {
     if chance(random, 30) {
         text += &address(not(random), "-d", one(random, DESTINATIONS));
     }
-    if chance(random, 35) && chain != "OUTPUT" {
+    if chance(random, 35) && !matches!(chain, "OUTPUT" | "POSTROUTING") {
         text += &format!(" {}-i {}", not(random), one(random, INTERFACES));
     }
-    if chance(random, 35) && chain != "INPUT" {
+    if chance(random, 35) && !matches!(chain, "INPUT" | "PREROUTING") {
         text += &format!(" {}-o {}", not(random), one(random, INTERFACES));
     }
     let protocol = one(random, &["", "", "tcp", "tcp", "udp", "icmp", "47", "! tcp", "! icmp"]);
@@ -213,6 +261,13 @@ fn matches(random: &mut impl Rng, chain: &str) -> (String, &'static str) {
         2 => text += " -m limit --limit 1/hour --limit-burst 2",
         3 => text += " -m conntrack --ctdir ORIGINAL",
         4 => text += " -m conntrack --ctorigdst 203.0.113.2",
+        5 | 6 => {
+            text +=
+                &format!(" -m mark {}--mark {}", not(random), one(random, &["0x1", "0x10/0x10", "0x2/0x3"]))
+        }
+        7 | 8 => {
+            text += &format!(" -m connmark {}--mark {}", not(random), one(random, &["0x1", "0x100/0xff00"]))
+        }
         _ => {}
     }
     (text, protocol)

@@ -3,7 +3,7 @@
 use smoltcp::wire::Ipv4Address;
 use std::fmt;
 use tests::{
-    datagram::{Datagram, icmp},
+    datagram::{Body, Datagram, icmp},
     frame::Frame,
     network::{NETWORK, neighbor_mac, router_mac},
 };
@@ -45,6 +45,8 @@ pub enum What {
     Send { port: usize, packet: Datagram },
     /// The same with some of its bytes overwritten, or cut to a length.
     Damaged { port: usize, packet: Datagram, damage: Damage },
+    /// The same in fragments of `size` bytes at most, the last one first where `backwards`.
+    Fragmented { port: usize, packet: Datagram, size: usize, backwards: bool },
     /// Whoever got the packet of step `to` answers it. The endpoints of `with` are filled in from what came out.
     Answer { to: usize, with: Datagram },
     /// A router beyond tells the sender of what came out of step `to` that something is wrong with it.
@@ -112,15 +114,17 @@ impl Network {
 pub const STRANGER: Ipv4Address = Ipv4Address::new(172, 16, 0, 0);
 
 impl What {
-    /// The frame to send and the card it arrives on. `came_out` gives what left in an earlier step; `None` where
+    /// The frames to send and the card they arrive on. `came_out` gives what left in an earlier step; `None` where
     /// nothing did, and there is nothing to answer. `stranger` is whom STRANGER stands for.
-    pub fn frame(
+    pub fn frames(
         &self,
         stranger: u16,
         came_out: impl Fn(usize) -> Option<(usize, Datagram)>,
-    ) -> Option<(usize, Datagram, Vec<u8>)> {
+    ) -> Option<(usize, Datagram, Vec<Vec<u8>>)> {
         let (port, packet) = match self {
-            Self::Send { port, packet } | Self::Damaged { port, packet, .. } => (*port, packet.clone()),
+            Self::Send { port, packet }
+            | Self::Damaged { port, packet, .. }
+            | Self::Fragmented { port, packet, .. } => (*port, packet.clone()),
             Self::Answer { to, with } => {
                 let (port, packet) = came_out(*to)?;
                 (port, with.clone().from(packet.destination()).to(packet.source()))
@@ -135,13 +139,72 @@ impl What {
             STRANGER => packet.but(|p| p.source = (u32::from(STRANGER) + u32::from(stranger)).into()),
             _ => packet,
         };
-        let frame = Frame::ip(mac, router_mac(port), packet.clone());
-        let mut bytes = frame.bytes();
-        if let Self::Damaged { damage, .. } = self {
-            damage.apply(&mut bytes);
+        let mut parts = match self {
+            Self::Fragmented { size, .. } => fragments(&packet, *size),
+            _ => vec![packet.clone()],
+        };
+        if let Self::Fragmented { backwards: true, .. } = self {
+            parts.reverse();
         }
-        Some((port, packet, bytes))
+        let mut frames: Vec<_> =
+            parts.into_iter().map(|part| Frame::ip(mac, router_mac(port), part).bytes()).collect();
+        if let Self::Damaged { damage, .. } = self {
+            frames.iter_mut().for_each(|frame| damage.apply(frame));
+        }
+        Some((port, packet, frames))
     }
+}
+
+/// The fragments of a packet, each of `size` bytes behind its header, a multiple of 8.
+fn fragments(packet: &Datagram, size: usize) -> Vec<Datagram> {
+    let bytes = &packet.bytes()[20 + packet.options.len()..];
+    let part = |from: usize| {
+        let end = (from + size).min(bytes.len());
+        packet.clone().but(|p| {
+            (p.offset, p.more_fragments) = (from as u16, end < bytes.len());
+            p.body = Body::Other { protocol: packet.protocol(), payload: bytes[from..end].to_vec() };
+        })
+    };
+    (0..bytes.len()).step_by(size).map(part).collect()
+}
+
+/// Puts together what left in fragments, where all of them did. Whoever tracks puts them together already.
+pub fn put_together(left: Vec<(usize, Frame)>) -> Vec<(usize, Frame)> {
+    let mut whole: Vec<(usize, Frame)> = Vec::new();
+    let mut parts: Vec<(usize, Frame)> = Vec::new();
+    for (port, frame) in left {
+        let is_part = frame.datagram().is_some_and(|it| it.more_fragments || it.offset != 0);
+        if is_part { parts.push((port, frame)) } else { whole.push((port, frame)) }
+    }
+    while let Some((port, frame)) = parts.first().cloned() {
+        let Some(like) = frame.datagram().cloned() else { break };
+        let key = |it: &Datagram| (it.source, it.destination, it.id, it.protocol());
+        let same =
+            |it: &(usize, Frame)| it.0 == port && it.1.datagram().is_some_and(|it| key(it) == key(&like));
+        let (mut own, others): (Vec<_>, Vec<_>) = parts.into_iter().partition(same);
+        parts = others;
+        own.sort_by_key(|(_, frame)| frame.datagram().map(|it| it.offset));
+        let mut payload = Vec::new();
+        let mut complete = false;
+        for part in own.iter().filter_map(|(_, frame)| frame.datagram()) {
+            complete = !part.more_fragments && usize::from(part.offset) == payload.len();
+            payload.extend(&part.bytes()[20 + part.options.len()..]);
+        }
+        let first = own[0].1.datagram().filter(|first| first.offset == 0 && complete);
+        match first {
+            Some(first) => {
+                let bytes = first.clone().but(|p| {
+                    p.more_fragments = false;
+                    p.body = Body::Other { protocol: like.protocol(), payload };
+                });
+                let packet = Datagram::read(&bytes.bytes()).expect("a packet");
+                whole.push((port, Frame::ip(frame.from, frame.to, packet)));
+            }
+            None => whole.append(&mut own),
+        }
+    }
+    whole.sort_by_key(|(port, _)| *port);
+    whole
 }
 
 impl Damage {
@@ -168,6 +231,10 @@ impl fmt::Debug for Step {
         match &self.what {
             What::Send { port, packet } => write!(f, "eth{port} <- {packet:?}"),
             What::Damaged { port, packet, damage } => write!(f, "eth{port} <- {packet:?} with {damage:?}"),
+            What::Fragmented { port, packet, size, backwards } => {
+                let order = if *backwards { ", the last first" } else { "" };
+                write!(f, "eth{port} <- {packet:?} in fragments of {size}{order}")
+            }
             What::Answer { to, with } => write!(f, "answer to #{to} like {with:?}"),
             What::Error { to, from, kind, code, word, quote } => {
                 write!(f, "{from} says {kind}/{code} word {word} about #{to}, quoting {quote} bytes")

@@ -1,6 +1,6 @@
 //! The two routers behind one face: what is typed, what goes in, what comes out, what is counted.
 
-use crate::scenario::{Network, Scenario, What};
+use crate::scenario::{Network, Scenario, What, put_together};
 use netstack::outcome::Outcome;
 use smoltcp::time::Duration;
 use tests::{
@@ -31,7 +31,10 @@ pub struct Record {
     /// What was sent; `None` where there was nothing to answer.
     pub sent: Option<(usize, Datagram)>,
     pub left: Vec<(usize, Frame)>,
+    /// What became of the packet, or of its last fragment.
     pub outcome: Option<Outcome>,
+    /// Whether it came in fragments.
+    pub fragmented: bool,
 }
 
 impl Record {
@@ -65,17 +68,24 @@ pub fn run(side: &mut dyn Side, scenario: &Scenario, round: u16) -> Vec<Record> 
             record.passed_on().map(|(port, packet)| (port, packet.clone()))
         };
         let stranger = round.wrapping_mul(31).wrapping_add(step.id as u16);
-        let Some((port, packet, frame)) = step.what.frame(stranger, came_out) else {
-            records.push(Record { id: step.id, sent: None, left: Vec::new(), outcome: None });
+        let fragmented = matches!(step.what, What::Fragmented { .. });
+        let Some((port, packet, frames)) = step.what.frames(stranger, came_out) else {
+            records.push(Record { id: step.id, sent: None, left: Vec::new(), outcome: None, fragmented });
             continue;
         };
         let packet = match step.what {
-            What::Damaged { .. } => Frame::read(&frame).datagram().cloned().unwrap_or(packet),
+            What::Damaged { .. } => Frame::read(&frames[0]).datagram().cloned().unwrap_or(packet),
             _ => packet,
         };
-        let left = side.send(port, &frame).into_iter();
-        let left = left.map(|(port, frame)| (port, Frame::read(&frame))).collect();
-        records.push(Record { id: step.id, sent: Some((port, packet)), left, outcome: side.outcome() });
+        let left = frames.iter().flat_map(|frame| side.send(port, frame));
+        let left = put_together(left.map(|(port, frame)| (port, Frame::read(&frame))).collect());
+        records.push(Record {
+            id: step.id,
+            sent: Some((port, packet)),
+            left,
+            outcome: side.outcome(),
+            fragmented,
+        });
     }
     records
 }
@@ -124,10 +134,13 @@ pub struct Linux {
 const ALL_CHAINS: &str = "
 for chain in INPUT FORWARD OUTPUT; do iptables -P $chain ACCEPT; done
 for chain in PREROUTING INPUT OUTPUT POSTROUTING; do iptables -t nat -P $chain ACCEPT; done
-iptables -t mangle -A PREROUTING -m conntrack --ctstate NEW
+for chain in PREROUTING INPUT FORWARD OUTPUT POSTROUTING; do iptables -t mangle -P $chain ACCEPT; done
+iptables -t mangle -A PREROUTING -m conntrack --ctstate NEW -m comment --comment always-tracked
 ";
 const FORGET_RULES: &str = "
-iptables -F; iptables -Z; iptables -t nat -F; iptables -t nat -Z; conntrack -F 2>/dev/null
+iptables -F; iptables -Z; iptables -t nat -F; iptables -t nat -Z; iptables -t mangle -F; iptables -t mangle -Z
+iptables -t mangle -A PREROUTING -m conntrack --ctstate NEW -m comment --comment always-tracked
+conntrack -F 2>/dev/null
 ";
 const FORGET_NETWORK: &str = "
 sysctl -qw net.ipv4.conf.all.rp_filter=0

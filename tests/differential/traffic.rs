@@ -37,6 +37,7 @@ pub fn traffic(random: &mut impl Rng) -> Vec<Step> {
     let mut conversations: Vec<Vec<Step>> =
         (0..random.random_range(2..8)).map(|_| conversation(random, &mut next_id)).collect();
     let mut steps = Vec::new();
+    conversations.retain(|steps| !steps.is_empty());
     while !conversations.is_empty() {
         let turn = random.random_range(0..conversations.len());
         steps.push(conversations[turn].remove(0));
@@ -75,7 +76,7 @@ fn conversation(random: &mut impl Rng, next_id: &mut usize) -> Vec<Step> {
     let from = (client, *CLIENT_PORTS.choose(random).unwrap_or(&40000));
     let to = (server, *SERVER_PORTS.choose(random).unwrap_or(&80));
     let mut talk = Talk { steps: Vec::new(), next_id };
-    match random.random_range(0..105) {
+    match random.random_range(0..120) {
         0..30 => tcp_connection(random, &mut talk, port, from, to),
         30..55 => udp_exchange(random, &mut talk, port, from, to),
         55..70 => echo_exchange(random, &mut talk, port, from, server),
@@ -84,7 +85,9 @@ fn conversation(random: &mut impl Rng, next_id: &mut usize) -> Vec<Step> {
         82..88 => stray_message(random, &mut talk, port, client, server),
         88..93 => large(random, &mut talk, port, from, to),
         93..97 => to_nowhere(random, &mut talk, from.1, to.1),
-        _ => damaged(random, &mut talk, port, from, to),
+        97..105 => damaged(random, &mut talk, port, from, to),
+        105..113 => fragmented(random, &mut talk, port, from, to),
+        _ => with_options(random, &mut talk, port, from, to),
     }
     talk.steps
 }
@@ -117,6 +120,9 @@ fn tcp_connection(random: &mut impl Rng, talk: &mut Talk<'_>, port: usize, from:
         return;
     }
     talk.send(port, &segment(ACK, ours, theirs, b""));
+    if random.random_ratio(1, 3) {
+        surprise(random, talk, first, port, &segment, (ours, theirs));
+    }
     for _ in 0..random.random_range(0..3) {
         let request = b"GET / HTTP/1.0\r\n\r\n";
         talk.send(port, &segment(PSH | ACK, ours, theirs, request));
@@ -142,6 +148,47 @@ fn tcp_connection(random: &mut impl Rng, talk: &mut Talk<'_>, port: usize, from:
             talk.send(port, &segment(RST | ACK, ours, theirs, b""));
         }
         _ => {}
+    }
+}
+
+/// Segments that have no place in an established connection, or not the one they claim. What lies between the window and the power
+/// of two above it, where Linux and rutter may differ, is left out; so is the very edge.
+fn surprise(
+    random: &mut impl Rng,
+    talk: &mut Talk<'_>,
+    first: usize,
+    port: usize,
+    segment: &impl Fn(u8, u32, u32, &[u8]) -> Datagram,
+    (ours, theirs): (u32, u32),
+) {
+    use flag::*;
+    const BEYOND: u32 = 1 << 20;
+    const OLD: u32 = 1 << 22;
+    for _ in 0..random.random_range(1..4) {
+        let flags = *[ACK, PSH | ACK, RST, RST | ACK, FIN | ACK].choose(random).unwrap_or(&ACK);
+        let (seq, ack) = *[
+            (ours + BEYOND, theirs),
+            (ours, theirs + BEYOND),
+            (ours.wrapping_sub(OLD), theirs),
+            (ours + 1000, theirs),
+            (ours.wrapping_sub(1), theirs),
+            (1 << 31, 1 << 31),
+        ]
+        .choose(random)
+        .unwrap_or(&(ours, theirs));
+        match random.random_range(0..8) {
+            0..3 => drop(talk.send(port, &segment(flags, seq, ack, b"stray"))),
+            3..6 => drop(talk.answer(first, &segment(flags, seq + theirs - ours, ack + ours - theirs, b""))),
+            6 => {
+                talk.send(port, &segment(SYN, 77_000_000, 0, b""));
+                let (flags, seq, ack) =
+                    *[(ACK, theirs, ours), (SYN | ACK, 88_000_000, 77_000_001), (RST | ACK, 0, 77_000_001)]
+                        .choose(random)
+                        .unwrap_or(&(ACK, theirs, ours));
+                talk.answer(first, &segment(flags, seq, ack, b""));
+            }
+            _ => drop(talk.send(port, &segment(ACK, ours, theirs, b"").checksum(Checksum::Wrong(0x0101)))),
+        }
     }
 }
 
@@ -250,6 +297,54 @@ fn large(random: &mut impl Rng, talk: &mut Talk<'_>, port: usize, from: Endpoint
     let packet = if random.random_bool(0.5) { packet.dont_fragment() } else { packet };
     let first = talk.send(port, &packet);
     talk.answer(first, &udp(from, to).payload(b"got it"));
+}
+
+/// Datagrams in fragments, in order or backwards.
+fn fragmented(random: &mut impl Rng, talk: &mut Talk<'_>, port: usize, from: Endpoint, to: Endpoint) {
+    let size = *[600, 1473, 2900].choose(random).unwrap_or(&600);
+    let bytes: Vec<u8> = (0..size).map(|at| at as u8).collect();
+    for _ in 0..random.random_range(1..3) {
+        let packet = match random.random_range(0..3) {
+            0 => echo(from, to.0),
+            _ => udp(from, to),
+        };
+        let packet = packet.payload(&bytes).but(|p| p.id = random.random());
+        let size = *[8, 400, 1480].choose(random).unwrap_or(&400);
+        let what = What::Fragmented { port, packet, size: size.max(400), backwards: random.random_bool(0.5) };
+        let first = talk.add(what);
+        talk.answer(first, &udp(from, to).payload(b"got it"));
+        if random.random_ratio(1, 4) {
+            error(random, talk, first);
+        }
+    }
+}
+
+/// Packets with options of every kind.
+fn with_options(random: &mut impl Rng, talk: &mut Talk<'_>, port: usize, from: Endpoint, to: Endpoint) {
+    const OPTIONS: &[&[u8]] = &[
+        &[1, 1, 1, 1],
+        &[1, 0, 0, 0],
+        &[148, 4, 0, 0],
+        &[130, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[94, 4, 0, 0],
+        &[7, 7, 4, 0, 0, 0, 0, 0],
+        &[68, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        &[131, 7, 4, 10, 10, 0, 5, 0],
+        &[137, 7, 4, 10, 10, 0, 5, 0],
+        &[148, 3, 0, 0],
+        &[7, 40, 4, 0],
+        &[148, 0, 0, 0],
+    ];
+    for _ in 0..random.random_range(1..3) {
+        let options = OPTIONS.choose(random).unwrap_or(&OPTIONS[0]).to_vec();
+        let packet = match random.random_range(0..3) {
+            0 => echo(from, to.0),
+            1 => tcp(from, to, flag::SYN),
+            _ => udp(from, to).payload(b"with options"),
+        };
+        let first = talk.send(port, &packet.but(|p| p.options = options));
+        talk.answer(first, &udp(from, to).payload(b"without"));
+    }
 }
 
 fn damaged(random: &mut impl Rng, talk: &mut Talk<'_>, port: usize, from: Endpoint, to: Endpoint) {
