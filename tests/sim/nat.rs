@@ -1,8 +1,8 @@
 //! Translation of addresses there and back (RFC 3022, RFC 4787, RFC 5382).
 
 use crate::{answer, assert_error, connect, gateway, one_hop, outer, query};
-use netstack::outcome::DropReason;
-use smoltcp::wire::Ipv4Address;
+use netstack::{command::Console, outcome::DropReason};
+use smoltcp::{time::Duration, wire::Ipv4Address};
 use tests::{bench::Bench, datagram::*, network::*};
 
 /// Forwards port 8080 of the WAN address to BOB's port 80, for the LAN too.
@@ -250,4 +250,25 @@ fn an_inner_host_may_ping_the_outer_address_whatever_identifiers_are_held() {
     outer(&mut bench, echo((ALICE, 8), SERVER));
     let (port, reply) = bench.exchange(LAN, echo((BOB, 77), WAN_SIDE));
     assert_eq!((port, reply.source, reply.destination), (LAN, WAN_SIDE, BOB));
+}
+
+#[test]
+fn what_the_router_itself_sends_is_led_elsewhere_by_output() {
+    const NOBODY: Ipv4Address = Ipv4Address::new(198, 51, 100, 9);
+    let mut bench =
+        Bench::network("iptables -t nat -A OUTPUT -d 198.51.100.9 -j DNAT --to-destination 10.10.0.5");
+    let mut console = Console::new(&bench.router);
+    bench.press(&mut console, format!("ping -c 1 {NOBODY}\r").as_bytes());
+    let left = bench.packets(|bench| bench.pass(Duration::ZERO));
+    let [(DMZ, request)] = &left[..] else { panic!("{left:?}") };
+    assert_eq!((request.destination, request.icmp_type()), (WEB, Some((8, 0))));
+    let reply = request.clone().but(|p| {
+        (p.source, p.destination) = (request.destination, request.source);
+        if let Body::Icmp { kind, .. } = &mut p.body {
+            *kind = 0;
+        }
+    });
+    assert_eq!(bench.send(DMZ, reply), []);
+    let shown = String::from_utf8_lossy(&bench.press(&mut console, b"")).into_owned();
+    assert!(shown.contains(&format!("bytes from {NOBODY}")), "{shown}");
 }
