@@ -73,6 +73,10 @@ pub enum Difference {
     /// Whoever sent a SYN may reset an older connection of the same ports that answers it: the numbers of that one are known to
     /// nobody here. Linux knows only those of the answer that came last.
     ResetsAnOlderConnection,
+    /// The handshake ends with an ACK that acknowledges its second half; an older one is INVALID. Linux lets it lag.
+    HandshakeEndsWithItsAnswer,
+    /// The reset that says that nobody listens has no type of service. In Linux it has that of the segment.
+    ResetsHaveNoTypeOfService,
     /// What the router itself says has no options. Linux sends back those of the packet that it answers.
     AnswersWithoutOptions,
     /// An error about a packet whose destination was translated comes from an address of the router (RFC 1812
@@ -109,6 +113,12 @@ impl Difference {
         }
         if is_inexact_reset(sent, earlier) && in_rutter.is_some() {
             return Some(Self::JudgesResetsByTheirAcknowledgment);
+        }
+        if lags_behind_the_answer(sent, earlier) {
+            return Some(Self::HandshakeEndsWithItsAnswer);
+        }
+        if rutter.fragmented && scenario.rules.iter().any(|rule| rule.contains("-m limit")) {
+            return Some(Self::CountsFragments);
         }
         // Router alert has four bytes (RFC 2113).
         if matches!(sent.options[..], [148, length, ..] if length != 4) {
@@ -227,6 +237,14 @@ impl Difference {
             linux.options.clear();
             found.push(Self::AnswersWithoutOptions);
         }
+        if is_made_here(sent, linux)
+            && rutter.protocol() == 6
+            && (linux.tos, rutter.tos) == (sent.tos, 0)
+            && sent.tos != 0
+        {
+            linux.tos = 0;
+            found.push(Self::ResetsHaveNoTypeOfService);
+        }
         if linux.options != rutter.options && records(&sent.options) && rutter.options == sent.options {
             linux.options.clone_from(&rutter.options);
             found.push(Self::RecordsNoRoute);
@@ -307,6 +325,21 @@ fn is_inexact_reset(packet: &Datagram, earlier: &[Record]) -> bool {
         }
     };
     flags & RST != 0 && !exact
+}
+
+/// Whether `packet` acknowledges less than the SYN-ACK that the other end has sent last, right before.
+fn lags_behind_the_answer(packet: &Datagram, earlier: &[Record]) -> bool {
+    let Body::Tcp { flags, acknowledgment: acknowledged, .. } = packet.body else { return false };
+    let ends = (packet.destination(), packet.source());
+    let passed = earlier.iter().rev().filter_map(|record| record.passed_on()).map(|(_, left)| left);
+    let mut heard = passed.filter(|left| (left.source(), left.destination()) == ends && left.protocol() == 6);
+    let lags = |left: &Datagram| match left.body {
+        Body::Tcp { flags, sequence, .. } => {
+            flags & SYN != 0 && (acknowledged.wrapping_sub(sequence) as i32) < 1
+        }
+        _ => false,
+    };
+    flags & (ACK | RST | SYN) == ACK && heard.next().is_some_and(lags)
 }
 
 /// Whether the first option asks routers for their addresses or times.
