@@ -27,3 +27,13 @@ fn frames_over_time() {
 fn command() {
     replay("command", tests::fuzz::command);
 }
+
+#[test]
+fn super_frames() {
+    replay("super_frames", tests::fuzz::super_frames);
+}
+
+#[test]
+fn saved_rules() {
+    replay("saved_rules", tests::fuzz::saved_rules);
+}

@@ -81,6 +81,11 @@ impl Bench {
         }
     }
 
+    /// Runs commands, some of which may be refused.
+    pub fn try_run(&mut self, commands: &str) -> bool {
+        load(&mut self.router, commands).is_ok()
+    }
+
     /// Types one command at the console; gives what it prints, without the echo and the prompts.
     pub fn command(&mut self, line: &str) -> String {
         let mut console = Console::new(&self.router);

@@ -84,6 +84,11 @@ impl Frame {
         [&self.to.0[..], &self.from.0, &kind.to_be_bytes(), &content].concat()
     }
 
+    /// The protocol of the IPv4 packet in a frame, whatever else is wrong with it.
+    pub fn read_protocol(bytes: &[u8]) -> Option<u8> {
+        bytes.get(23).copied().filter(|_| bytes[12..14] == IPV4.to_be_bytes())
+    }
+
     /// Reads a frame of at least 14 bytes.
     ///
     /// # Panics

@@ -6,7 +6,10 @@ use crate::{
     frame::{Content, Frame},
     network::{LAN_SIDE, WAN, router_mac},
 };
-use netstack::interface::InterfaceId;
+use netstack::{
+    interface::InterfaceId,
+    offload::{Offload, Partial},
+};
 use smoltcp::{time::Duration, wire::Ipv4Cidr};
 
 /// Packets that may wait inside the router: for MAC addresses, and for the first fragment of their datagram.
@@ -34,6 +37,16 @@ impl Judge {
         assert!(flows.len() <= flows.places(), "{} flows", flows.len());
     }
 
+    /// The same for frames some of which are yet to be finished: these are as long as their segments will be.
+    pub fn check_unfinished(&mut self, bench: &Bench, left: &[(usize, Vec<u8>, Offload)]) {
+        for (port, bytes, offload) in left {
+            let segments = matches!(offload, Offload::Partial(Partial { segmentation: Some(_), .. }));
+            check_content(*port, bytes);
+            assert!(segments || fits(bench, *port, bytes), "{offload:?} {bytes:02x?}");
+        }
+        self.check(bench, &[]);
+    }
+
     /// Lets so much time go by that nothing may be left of all that was.
     pub fn check_end(&mut self, bench: &mut Bench) {
         // First step by step, as neighbours are asked and given up, then all at once.
@@ -49,6 +62,16 @@ impl Judge {
 }
 
 fn check_frame(bench: &Bench, port: usize, bytes: &[u8]) {
+    check_content(port, bytes);
+    assert!(fits(bench, port, bytes), "too long for eth{port}: {bytes:02x?}");
+}
+
+fn fits(bench: &Bench, port: usize, bytes: &[u8]) -> bool {
+    let mtu = bench.router.config().interface(InterfaceId(port as u16 + 1)).mtu;
+    bytes.len() - 14 <= usize::from(mtu)
+}
+
+fn check_content(port: usize, bytes: &[u8]) {
     assert!(bytes.len() >= 14, "{bytes:02x?}");
     let frame = Frame::read(bytes);
     assert_eq!(frame.from, router_mac(port), "{frame:?}");
@@ -59,8 +82,6 @@ fn check_frame(bench: &Bench, port: usize, bytes: &[u8]) {
     };
     assert_eq!(packet.header_checksum, Checksum::Right, "{packet:?}");
     assert!(packet.ttl > 0, "{packet:?}");
-    let mtu = bench.router.config().interface(InterfaceId(port as u16 + 1)).mtu;
-    assert!(bytes.len() - 14 <= usize::from(mtu), "longer than {mtu}: {packet:?}");
     // The router itself may say who it is; its hosts may not be seen.
     let inner = INSIDE.contains_addr(&packet.source) && packet.source != LAN_SIDE;
     assert!(port != WAN || !inner, "an inner source leaves: {packet:?}");

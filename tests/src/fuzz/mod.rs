@@ -2,8 +2,11 @@
 //!
 //! The same bytes make the same run. The inputs in `fuzz/corpus` are run by `cargo test` too.
 
+mod conversation;
 mod input;
 mod judge;
+mod saved;
+mod super_frames;
 mod traffic;
 
 use crate::bench::Bench;
@@ -12,6 +15,9 @@ use judge::Judge;
 use netstack::{command::Console, router::Limits};
 use smoltcp::time::Duration;
 use traffic::Traffic;
+
+pub use saved::saved_rules;
+pub use super_frames::super_frames;
 
 /// Small tables, so that a few hundred bytes fill them.
 const LIMITS: Limits = Limits { flows: 64, neighbors: 32, routes: 4096 };
@@ -35,7 +41,13 @@ iptables -t nat -A PREROUTING -d 203.0.113.2 -p udp --dport 53 -j DNAT --to-dest
 iptables -t nat -A PREROUTING -i eth0 -p tcp --dport 3128 -j REDIRECT --to-ports 80
 iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE
 iptables -t nat -A POSTROUTING -o eth2 -p udp -s 192.168.1.0/24 -j SNAT --to-source 10.10.0.1:1024-1031
+iptables -t mangle -A PREROUTING -i eth0 -p tcp --dport 80 -j MARK --set-mark 0x1
+iptables -t mangle -A PREROUTING -m mark --mark 0x1 -j CONNMARK --save-mark
+iptables -t mangle -A FORWARD -o eth1 -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
+iptables -t mangle -A POSTROUTING -p tcp --syn -j TCPMSS --set-mss 1000
+iptables -t mangle -A FORWARD -m connmark --mark 0x1 -j CONNMARK --xor-mark 0x10
 iptables -P FORWARD DROP
+iptables -A FORWARD -m conntrack --ctstate INVALID -j DROP
 iptables -A FORWARD -i eth0 ! -s 192.168.1.0/24 -j DROP
 iptables -A FORWARD -i eth2 -s 192.168.1.0/24 -j LOG
 iptables -A FORWARD -i eth2 ! -s 10.10.0.0/24 -j DROP
@@ -77,6 +89,11 @@ const COMMANDS: &[&str] = &[
     "iptables -t nat -I POSTROUTING -o eth1 -p udp -j SNAT --to-source 203.0.113.2:4000-4003",
     "iptables -t nat -D POSTROUTING -o eth1 -p udp -j SNAT --to-source 203.0.113.2:4000-4003",
     "iptables-save -c",
+    "conntrack -U -p tcp --mark 0x2",
+    "iptables -t mangle -F FORWARD",
+    "sysctl -w net.netfilter.nf_conntrack_tcp_be_liberal=1",
+    "sysctl -w net.netfilter.nf_conntrack_tcp_loose=0",
+    "sysctl -w net.netfilter.nf_nat_full_cone=1",
     "sysctl -w net.ipv4.conf.all.rp_filter=1",
     "sysctl -w net.ipv4.icmp_echo_ignore_all=1",
     "sysctl -w net.ipv4.icmp_ratelimit=1000",
@@ -171,9 +188,9 @@ pub fn command(data: &[u8]) {
     assert!(answer.contains("\r\nstill 130\r\n"), "{answer:?}");
 
     let mut copy = Bench::with(3, &LIMITS, 0, "");
-    let rules = saved_rules(&mut bench);
+    let rules = saved_rules_of(&mut bench);
     copy.run(&format!("iptables-restore <<END\n{rules}\nEND\n"));
-    assert_eq!(saved_rules(&mut copy), rules);
+    assert_eq!(saved_rules_of(&mut copy), rules);
 
     let mut again = Bench::with(3, &LIMITS, 0, "");
     let shown = bench.command("config show");
@@ -181,6 +198,6 @@ pub fn command(data: &[u8]) {
     assert_eq!(again.command("config show"), shown);
 }
 
-fn saved_rules(bench: &mut Bench) -> String {
+fn saved_rules_of(bench: &mut Bench) -> String {
     bench.command("iptables-save")
 }

@@ -1,6 +1,9 @@
 //! Frames made from the fuzzer's choices: good ones with something wrong, answers to what the router sent, and noise.
 
-use super::Input;
+use super::{
+    Input,
+    conversation::{Ends, flags, pieces},
+};
 use crate::{
     datagram::{Body, Checksum, Datagram},
     frame::{Content, Frame},
@@ -45,6 +48,9 @@ const PORTS: &[u16] = &[40000, 53, 80, 8080, 3128, 4000, 5000, 1024, 25, 445, 33
 #[derive(Default)]
 pub struct Traffic {
     sent: VecDeque<(usize, Frame)>,
+    ends: Ends,
+    /// Frames that follow at once.
+    following: VecDeque<(usize, Vec<u8>)>,
 }
 
 impl Traffic {
@@ -56,6 +62,9 @@ impl Traffic {
 
     /// The next frame that arrives, and where.
     pub fn next(&mut self, input: &mut Input<'_>) -> (usize, Vec<u8>) {
+        if let Some(next) = self.following.pop_front() {
+            return next;
+        }
         let port = usize::from(input.byte()) % 3;
         let (port, mut frame) = match input.byte() % 8 {
             0 => {
@@ -64,6 +73,21 @@ impl Traffic {
             }
             1 => (port, arp(input, port).bytes()),
             2 | 3 => self.answer(input).unwrap_or_else(|| (port, packet(input, port).bytes())),
+            4 => {
+                let heard = self.sent.iter().map(|(_, frame)| frame);
+                let next = self.ends.go_on(input, heard);
+                next.map_or_else(
+                    || (port, packet(input, port).bytes()),
+                    |(port, frame)| (port, frame.bytes()),
+                )
+            }
+            5 => {
+                let whole = packet(input, port);
+                let mut parts = pieces(input, whole).map(|part| (port, part.bytes()));
+                let first = parts.next().expect("a packet has a first part");
+                self.following.extend(parts);
+                first
+            }
             _ => (port, packet(input, port).bytes()),
         };
         // Three of four frames stay whole.
@@ -78,6 +102,9 @@ impl Traffic {
             }
         }
         frame.truncate(FRAME_MAX);
+        if frame.len() >= 14 {
+            self.ends.said(port, Frame::read(&frame));
+        }
         (port, frame)
     }
 
@@ -104,11 +131,11 @@ fn reply(input: &mut Input<'_>, about: &Datagram) -> Datagram {
     let mut reply = about.clone().from(about.destination()).to(about.source());
     reply.ttl = 64;
     match &mut reply.body {
-        Body::Tcp { sequence, acknowledgment, flags, payload, .. } => {
-            let sent = payload.len() as u32 + u32::from(*flags & 3 != 0);
+        Body::Tcp { sequence, acknowledgment, flags: of_reply, payload, .. } => {
+            let sent = payload.len() as u32 + u32::from(*of_reply & 3 != 0);
             (*sequence, *acknowledgment) = (*acknowledgment, sequence.wrapping_add(sent));
             *sequence = sequence.wrapping_add_signed(i32::from(input.byte() as i8) << 8);
-            *flags = input.byte();
+            *of_reply = flags(input);
         }
         Body::Icmp { kind: kind @ 8, .. } => *kind = 0,
         _ => {}
