@@ -133,6 +133,7 @@ impl Router {
         };
         if let Some(id) = begun.or(decision.flow.id()) {
             self.connections.flows.set_mark(id, decision.marking.flow);
+            self.count_in_groups(decision, id);
         }
         let frame = packet.bytes_mut();
         match begun {
@@ -168,6 +169,20 @@ impl Router {
                 self.forward(cx, origin, packet, headers, decision, hop, neighbor)
             }
             Err(refusal) => self.discard(cx, packet, refusal.reason),
+        }
+    }
+
+    /// Has rules count the flow, until it is over or its TCP connection is closed.
+    fn count_in_groups(&mut self, decision: &Decision, id: FlowId) {
+        let groups = &mut self.connections.groups;
+        if matches!(self.connections.flows.get(id).tcp, TcpState::TimeWait | TcpState::Close) {
+            if !groups.is_empty() {
+                groups.leave(id);
+            }
+            return;
+        }
+        for &group in decision.filtered.groups.iter().chain(&decision.translated.groups) {
+            groups.enter(group, id);
         }
     }
 

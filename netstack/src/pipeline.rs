@@ -389,6 +389,7 @@ impl Router {
                 let flow = self.connections.flows.get(*id);
                 let (original, reply) = (flow.tuple(Direction::Original), flow.tuple(Direction::Reply));
                 Some(FlowView {
+                    id: Some(*id),
                     state,
                     original_direction: *direction == Direction::Original,
                     source_translated: flow.is(status::SOURCE_NAT),
@@ -400,6 +401,7 @@ impl Router {
                 })
             }
             FlowPart::None | FlowPart::Moved { .. } => Some(FlowView {
+                id: None,
                 state: FlowState::Invalid,
                 original_direction: true,
                 source_translated: false,
@@ -415,6 +417,7 @@ impl Router {
 
 fn new_view(draft: &Draft) -> FlowView {
     FlowView {
+        id: None,
         state: if draft.expected.is_some() { FlowState::Related } else { FlowState::New },
         original_direction: true,
         source_translated: draft.status & status::SOURCE_NAT != 0,

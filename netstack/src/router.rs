@@ -16,7 +16,7 @@ use crate::{
     outcome::{DropCounters, DropReason},
     stage::{
         arp,
-        filter::{Indexes, Ruleset},
+        filter::{Indexes, Memory, Ruleset},
         icmp::IcmpErrors,
     },
     table::{
@@ -33,7 +33,7 @@ use crate::{
         token_bucket::TokenBucket,
     },
 };
-use alloc::{vec, vec::Vec};
+use alloc::{string::String, vec, vec::Vec};
 use core::cell::Cell;
 use smoltcp::{
     time::{Duration, Instant},
@@ -125,6 +125,9 @@ pub struct Router {
     pub(crate) connections: Connections,
     pub(crate) reserved: ReservedPorts,
     pub(crate) indexes: Indexes,
+    memory: Memory,
+    /// The rules that limit connections, in words.
+    connection_limits: Vec<String>,
     pub(crate) paths: Paths,
     /// Decisions to be repeated. Every change that a decision may depend on ends all of them.
     pub(crate) shortcuts: Shortcuts,
@@ -159,6 +162,8 @@ impl Router {
             connections: Connections::new(limits.flows, random),
             reserved: ReservedPorts::default(),
             indexes: Indexes::default(),
+            memory: Memory::new(random),
+            connection_limits: Vec::new(),
             paths: Paths::default(),
             shortcuts: Shortcuts::new(limits.neighbors),
             icmp_errors: IcmpErrors::new(random.next_u64()),
@@ -189,7 +194,13 @@ impl Router {
     /// The rules of a table, as they are asked.
     pub(crate) fn rules(&self, table: TableName) -> Ruleset<'_> {
         let tables = &self.config.tables;
-        Ruleset { table: tables.get(table), index: self.indexes.of(table), sets: &tables.sets }
+        Ruleset {
+            table: tables.get(table),
+            index: self.indexes.of(table),
+            sets: &tables.sets,
+            memory: &self.memory,
+            groups: &self.connections.groups,
+        }
     }
 
     /// Brings the counters of all rules up to date; a listing calls it first.
@@ -287,6 +298,12 @@ impl Router {
         if stale.rules {
             self.paths.clear();
             self.indexes.forget(self.now);
+            self.memory.fit_to(&self.config.tables);
+            let limits = self.config.tables.number_connection_limits();
+            if limits != self.connection_limits {
+                self.connections.groups.reset(!limits.is_empty());
+                self.connection_limits = limits;
+            }
             self.reserve_ports();
             self.tracking_needed = self.config.tables.look_at_flows();
             self.busy_hooks = self.config.tables.busy_hooks();

@@ -5,6 +5,7 @@ mod counts;
 mod differences;
 mod flows;
 mod home_gateway;
+mod limiting;
 mod rules;
 mod scenario;
 mod sides;

@@ -7,6 +7,7 @@ mod forwarding;
 mod header;
 mod helpers;
 mod icmp;
+mod limiting;
 mod marks;
 mod mss;
 mod nat;

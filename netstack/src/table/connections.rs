@@ -3,6 +3,7 @@
 use super::{
     expectations::{ExpectationId, Expectations},
     flow::{Direction, Flow, FlowId, FlowTable, Tuple, status},
+    groups::Groups,
     mapping::{Endpoint, Mappings},
     shifts::Shifts,
     sources::Sources,
@@ -46,6 +47,8 @@ pub struct Connections {
     pub expectations: Expectations,
     /// The flows whose TCP sequence numbers are not the same on both sides.
     pub shifts: Shifts,
+    /// Which flows rules count together.
+    pub groups: Groups,
     sweep: usize,
 }
 
@@ -62,6 +65,7 @@ impl Connections {
             sources: Sources::new(capacity, random),
             expectations: Expectations::default(),
             shifts: Shifts::default(),
+            groups: Groups::new(random),
             sweep: 0,
         }
     }
@@ -140,6 +144,9 @@ impl Connections {
 
     /// Ends a flow.
     pub fn end(&mut self, id: FlowId) {
+        if !self.groups.is_empty() {
+            self.groups.leave(id);
+        }
         let ingress = self.flows.ingress(id);
         let flow = self.flows.remove(id);
         if self.sources.limit() > 0

@@ -26,6 +26,11 @@ impl Rate {
         Self::every(milliseconds as i64 * 1000, burst)
     }
 
+    /// A token every `microseconds`, and `burst` of them at once.
+    pub const fn every_micros(microseconds: u64, burst: u32) -> Self {
+        Self::every(microseconds as i64, burst)
+    }
+
     const fn every(interval: i64, burst: u32) -> Self {
         Self { interval, burst: if burst == 0 { 1 } else { burst as i64 } }
     }

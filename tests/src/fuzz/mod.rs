@@ -101,6 +101,14 @@ const COMMANDS: &[&str] = &[
     "sysctl -w net.ipv4.ip_forward=1",
     "sysctl -w net.netfilter.nf_conntrack_max=4",
     "sysctl -w net.netfilter.nf_conntrack_max=64",
+    "sysctl -w net.netfilter.nf_conntrack_max_per_source=3",
+    "sysctl -w net.netfilter.nf_conntrack_max_per_source=0",
+    "iptables -I FORWARD -m connlimit --connlimit-above 2 -j DROP",
+    "iptables -I FORWARD -m connlimit --connlimit-upto 3 --connlimit-mask 16 --connlimit-daddr",
+    "iptables -I FORWARD -m hashlimit --hashlimit-above 5/s --hashlimit-mode srcip,dstport --hashlimit-name f -j DROP",
+    "iptables -I FORWARD -m recent --update --seconds 30 --hitcount 3 --rttl -j DROP",
+    "iptables -I FORWARD -m recent --set",
+    "iptables -D FORWARD 1",
 ];
 
 /// Times that pass at once: from nothing to longer than every timer.

@@ -1,7 +1,7 @@
 //! The options of matches and targets; iptables-extensions(8).
 
 use super::{
-    header, marking, statistic,
+    header, limiting, marking, statistic,
     values::{
         Parsed, bounded, decimal, icmp_type, mac, nat_ports, nat_to, networks, port_list, port_range,
         port_wish, protocol, rate, tcp_flags,
@@ -172,7 +172,9 @@ impl Extension {
             }
             "set" => ("set", SET, Match::Set(SetMatch::default().into())),
             "statistic" => ("statistic", statistic::OPTIONS, Match::Statistic(statistic::new())),
-            _ => marking::new_match(name).or_else(|| header::new_match(name))?,
+            _ => marking::new_match(name)
+                .or_else(|| header::new_match(name))
+                .or_else(|| limiting::new_match(name))?,
         };
         Some(Self { name, options, part: Part::Match(part), given: 0 })
     }
@@ -258,7 +260,12 @@ impl Extension {
             ("CT", 0) => Err("CT: rutter knows --notrack alone, which must be specified".to_string()),
             ("TCPMSS", 0) => Err("TCPMSS target: At least one parameter is required".to_string()),
             ("conntrack", 0) => Err("conntrack: At least one option is required".to_string()),
-            (name, given) => marking::check_target(name, given).and_then(|()| header::check(name, given)),
+            (name, given) => {
+                if let Part::Match(Match::Limiting(part)) = &self.part {
+                    limiting::check(part, given)?;
+                }
+                marking::check_target(name, given).and_then(|()| header::check(name, given))
+            }
         }
     }
 }
@@ -303,6 +310,7 @@ fn match_option(part: &mut Match, name: &str, not: bool, value: &str, values: &[
         }
         Match::Mac(address) => *address = Negatable { not, value: mac(value)? },
         Match::Udp { .. } | Match::Limit(_) | Match::Statistic(_) => {}
+        Match::Limiting(part) => limiting::match_option(part, name, not, value)?,
         Match::Mark(_) | Match::ConnMark(_) => marking::match_option(part, name, not, value)?,
         Match::Ttl(_)
         | Match::Dscp(_)

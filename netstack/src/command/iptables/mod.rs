@@ -2,6 +2,7 @@
 
 mod extension;
 mod header;
+mod limiting;
 mod list;
 mod marking;
 mod options;

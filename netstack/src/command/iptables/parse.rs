@@ -3,6 +3,7 @@
 use super::{
     Failure,
     extension::{Extension, Part},
+    limiting,
     options::{GlobalOption, OPTIONS, Takes},
     request::{Request, Verb, View},
     usage,
@@ -372,6 +373,9 @@ impl<'a> Parser<'a> {
                 && tables.sets.get(&wish.value.name).is_none()
             {
                 return Err(format!("Set {} doesn't exist.", wish.value.name));
+            }
+            if let Part::Match(Match::Limiting(part)) = &extension.part {
+                limiting::check_memory(part, tables)?;
             }
             match extension.part {
                 Part::Match(part) => rule.matches.push(part),

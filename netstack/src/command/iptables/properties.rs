@@ -3,10 +3,11 @@
 use super::{LineSource, Request, Restore, Save, restore::split};
 use crate::{
     config::rules::{
-        AddressRange, AddressTypeMatch, AddressTypes, ChainId, ConnMark, ConntrackMatch, Counters, IcmpType,
-        InterfacePattern, Lengths, Limit, Log, MarkMasks, Masked, Match, MssLimit, MultiportSide, NatTo,
-        Negatable, NoTrack, PacketType, Policy, PortRange, RandomPorts, RejectWith, Rule, Statistic,
-        StatisticMode, Table, TableName, Tables, Target, TosBits, TtlChange, TtlMatch,
+        AddressRange, AddressTypeMatch, AddressTypes, ChainId, ConnMark, ConnectionLimit, ConntrackMatch,
+        Counters, HashLimit, IcmpType, InterfacePattern, Lengths, Limit, Limiting, Log, MarkMasks, Masked,
+        Match, MssLimit, MultiportSide, NatTo, Negatable, NoTrack, PacketType, Policy, PortRange,
+        RandomPorts, Recent, RecentAction, RejectWith, Rule, Statistic, StatisticMode, Table, TableName,
+        Tables, Target, TosBits, TtlChange, TtlMatch,
     },
     headers::{
         protocol::{ICMP, TCP, UDP},
@@ -15,6 +16,7 @@ use crate::{
     interface::InterfaceName,
 };
 use alloc::{format, string::String, vec, vec::Vec};
+use core::cell::Cell;
 use proptest::{collection, option, prelude::*, sample::select};
 use smoltcp::wire::{EthernetAddress, Ipv4Address, Ipv4Cidr};
 
@@ -119,6 +121,7 @@ fn general_match() -> impl Strategy<Value = Match> {
     let limit = (1..=Limit::MAX, select(vec![1, 60, 3_600, 86_400]), 1..=Limit::MAX)
         .prop_map(|(rate, per, burst)| Match::Limit(Limit::new(rate, per, burst).unwrap()));
     prop_oneof![
+        limiting().prop_map(Match::Limiting),
         conntrack.prop_map(Match::Conntrack),
         state.prop_map(Match::Conntrack),
         text(40).prop_map(Match::Comment),
@@ -129,6 +132,58 @@ fn general_match() -> impl Strategy<Value = Match> {
         (any::<bool>(), masked()).prop_map(|(not, value)| Match::Mark(Negatable { not, value })),
         (any::<bool>(), masked()).prop_map(|(not, value)| Match::ConnMark(Negatable { not, value })),
     ]
+}
+
+/// Matches that remember, under four names.
+fn limiting() -> impl Strategy<Value = Limiting> {
+    let name = || select(vec!["DEFAULT", "ssh", "a.b", "x-1"]).prop_map(String::from);
+    let connections = (any::<u32>(), any::<bool>(), 0..=32_u8, any::<bool>()).prop_map(
+        |(limit, above, prefix, destination)| {
+            let number = Cell::new(0);
+            Limiting::Connections(ConnectionLimit { limit, above, prefix, destination, number })
+        },
+    );
+    let settings = (0..=32_u8, 0..=32_u8, any::<[u32; 3]>(), 1..=u32::MAX);
+    let packets = (name(), any::<bool>(), 1..=HashLimit::MAX, select(vec![1, 60, 3600, 86_400]), settings)
+        .prop_map(|(name, above, packets, seconds, settings)| {
+            let (source_prefix, destination_prefix, [size, max, sweep], expire) = settings;
+            let mut limit = HashLimit {
+                name,
+                above,
+                interval: (seconds * 1_000_000 / u64::from(packets)).max(1),
+                burst: 1 + max % HashLimit::MAX,
+                mode: sweep as u8 % 16,
+                source_prefix,
+                destination_prefix,
+                size,
+                max,
+                sweep,
+                expire,
+            };
+            // In the form in which it is printed, rounding has happened.
+            let (packets, seconds) = limit.rate();
+            limit.interval = u64::from(seconds) * 1_000_000 / packets;
+            Limiting::Packets(limit)
+        });
+    let actions = vec![RecentAction::Set, RecentAction::Check, RecentAction::Update, RecentAction::Remove];
+    let recent = (select(actions), name(), any::<[bool; 4]>(), any::<[u32; 2]>(), 0..256_u32).prop_map(
+        |(action, name, [not, destination, reap, ttl], [mask, seconds], hits)| {
+            let looks = matches!(action, RecentAction::Check | RecentAction::Update);
+            let seconds = if looks { seconds } else { 0 };
+            Limiting::Recent(Recent {
+                not,
+                action,
+                name,
+                destination,
+                mask: Ipv4Address::from(mask),
+                seconds,
+                hits: if looks { hits } else { 0 },
+                reap: reap && seconds > 0,
+                ttl: ttl && action != RecentAction::Set,
+            })
+        },
+    );
+    prop_oneof![connections, packets, recent]
 }
 
 /// Matches for one protocol.
@@ -384,7 +439,8 @@ fn word() -> impl Strategy<Value = String> {
     let known = "-A -I -D -R -C -F -L -S -P -N -X -E -Z -t -p -s -d -i -o -j -g -m -f -c -n -v -x ! -- - INPUT OUTPUT \
                  FORWARD LAN nat filter mangle tcp udp icmp all 6 0 1 2 ACCEPT DROP REJECT LOG SNAT DNAT MASQUERADE RETURN \
                  --dport --sport --syn --tcp-flags --icmp-type --to-source --to --reject-with --log-prefix --limit \
-                 --limit-burst multiport --dports --ports conntrack --ctstate --ctorigsrc state --state comment \
+                 --limit-burst connlimit --connlimit-above --connlimit-mask hashlimit --hashlimit-upto --hashlimit-name \
+                 --hashlimit-mode srcip,dstport recent --set --rcheck --seconds --hitcount --name multiport --dports --ports conntrack --ctstate --ctorigsrc state --state comment \
                  --comment mac --mac-source limit 80 1:2 10.0.0.0/8 1.2.3.4,5.6.7.8 1.2.3.4-1.2.3.9:80-90 NEW \
                  ESTABLISHED SYN MARK CONNMARK mark connmark --mark --set-mark --save-mark --nfmask 0x1/0xff raw mangle NOTRACK CT --notrack --helper TTL --ttl-set --ttl-dec ttl --ttl-lt DSCP --set-dscp-class \
                  EF dscp --dscp TOS --set-tos 0x10/0x3f tos --tos length --length iprange --src-range 1.2.3.4-1.2.3.9 addrtype --dst-type \

@@ -3,7 +3,7 @@
 use super::{header, marking, request::View, statistic};
 use crate::{
     config::rules::{
-        ConntrackMatch, Dashed, HostOrNet, IcmpType, InterfacePattern, Log, Mac, Match, MssLimit,
+        ConntrackMatch, Dashed, HostOrNet, IcmpType, InterfacePattern, Listed, Log, Mac, Match, MssLimit,
         MultiportSide, NatTo, Negatable, NoTrack, PortRange, RandomPorts, Rule, States, Table, Target,
         TcpFlags, names,
     },
@@ -158,6 +158,7 @@ impl Row<'_> {
             | Match::AddressRange { .. }
             | Match::AddressType(_)
             | Match::PacketType(_) => header::list_match(f, part, numeric),
+            Match::Limiting(limiting) => write!(f, "{}", Listed(limiting)),
             Match::Limit(limit) => write!(f, " limit: avg {} burst {}", limit.text(), limit.burst()),
         }
     }

@@ -114,6 +114,50 @@ fn raw_prints_as_on_linux() {
 }
 
 #[test]
+fn matches_that_remember_print_as_on_linux() {
+    replay(include_str!("transcripts/limits.txt"));
+}
+
+#[test]
+fn there_is_memory_for_eight_names_of_each_kind() {
+    let mut tables = Tables::default();
+    for name in 0..8 {
+        for rule in ["hashlimit --hashlimit-upto 5/s --hashlimit-name", "recent --set --name"] {
+            run(&format!("iptables -A INPUT -m {rule} {name}"), &mut tables).unwrap();
+        }
+    }
+    run("iptables -A FORWARD -m recent --rcheck --name 7", &mut tables).unwrap();
+    let refusal = refused("iptables -A FORWARD -m recent --set --name 8", &mut tables);
+    assert!(refusal.ends_with("recent: too many names (there is memory for 8)."), "{refusal}");
+    let refusal =
+        refused("iptables -A INPUT -m hashlimit --hashlimit-above 1/s --hashlimit-name 8", &mut tables);
+    assert!(refusal.ends_with("hashlimit: too many names (there is memory for 8)."), "{refusal}");
+}
+
+#[test]
+fn what_limiting_matches_cannot_do_is_refused_in_words() {
+    let mut tables = Tables::default();
+    for (rule, reason) in [
+        ("recent --set --seconds 5", "option \"--set\" cannot be used together with \"--seconds\"."),
+        ("recent --remove --hitcount 5", "option \"--remove\" cannot be used together with \"--hitcount\"."),
+        ("recent --rcheck --hitcount 256", "bad value for option \"--hitcount\", or out of range (0-255)."),
+        ("recent --set --name a/b", "bad value for option \"--name\": \"a/b\""),
+        ("recent --set --mask 24", "bad value for option \"--mask\": \"24\" is no IPv4 address"),
+        (
+            "hashlimit --hashlimit-upto 5kb/s --hashlimit-name x",
+            "rates in bytes are not supported: \"5kb/s\"",
+        ),
+        (
+            "connlimit --connlimit-above 1 --connlimit-mask 33",
+            "bad value for option \"--connlimit-mask\", neither a valid network mask nor valid CIDR (0-32).",
+        ),
+    ] {
+        let refusal = refused(&format!("iptables -A INPUT -m {rule}"), &mut tables);
+        assert!(refusal.ends_with(reason), "{rule}: {refusal}");
+    }
+}
+
+#[test]
 fn counters_print_as_on_linux() {
     replay(include_str!("transcripts/counters.txt"));
 }

@@ -81,7 +81,7 @@ fn padded_address(text: &str) -> Option<Ipv4Address> {
 }
 
 /// `24` or `255.255.255.0`.
-fn prefix_length(text: &str) -> Option<u8> {
+pub(super) fn prefix_length(text: &str) -> Option<u8> {
     match decimal::<u8>(text) {
         Some(length) => (length <= 32).then_some(length),
         None => {

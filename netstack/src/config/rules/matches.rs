@@ -1,8 +1,8 @@
 //! The matches of a rule (`-m`); iptables-extensions(8).
 
 use super::{
-    AddressRange, AddressTypeMatch, Lengths, Masked, Negatable, PacketType, PortRange, Statistic, TosBits,
-    TtlMatch,
+    AddressRange, AddressTypeMatch, Lengths, Limiting, Masked, Negatable, PacketType, PortRange, Statistic,
+    TosBits, TtlMatch,
 };
 use alloc::{string::String, vec::Vec};
 use core::cell::Cell;
@@ -49,6 +49,8 @@ pub enum Match {
     Limit(Limit),
     /// `-m set --match-set`
     Set(Negatable<SetMatch>),
+    /// `-m connlimit`, `-m hashlimit` and `-m recent`
+    Limiting(Limiting),
     /// `-m mark`: the packet's mark
     Mark(Negatable<Masked>),
     /// `-m connmark`: the flow's mark

@@ -3,6 +3,8 @@
 mod check;
 mod edit;
 mod header;
+mod limiting;
+mod limiting_text;
 mod marks;
 mod matches;
 pub mod names;
@@ -16,6 +18,8 @@ pub use header::{
     AddressRange, AddressType, AddressTypeMatch, AddressTypes, Lengths, LimitInterface, PacketType, TosBits,
     TtlChange, TtlMatch,
 };
+pub use limiting::{ConnectionLimit, HashLimit, Limiting, Recent, RecentAction, hash_mode};
+pub(crate) use limiting_text::Listed;
 pub use marks::{ConnMark, MarkMasks, Masked};
 pub use matches::{ConntrackMatch, IcmpType, Limit, Match, MultiportSide, SetMatch, state_bit};
 pub use statistic::{Statistic, StatisticMode};

@@ -140,6 +140,7 @@ impl Display for Match {
             Self::Statistic(statistic) => write!(f, " -m statistic{statistic}"),
             Self::PacketType(wish) => write!(f, " -m pkttype{} --pkt-type {}", not(wish.not), wish.value),
             Self::ConnMark(wish) => write!(f, " -m connmark{} --mark {}", not(wish.not), wish.value),
+            Self::Limiting(limiting) => write!(f, "{limiting}"),
             Self::Limit(limit) => {
                 write!(f, " -m limit --limit {}", limit.text())?;
                 match limit.burst() {

@@ -1,6 +1,9 @@
 //! What the plane wants to know of all rules at once.
 
-use super::{Hook, Match, MultiportSide, Policy, PortRange, Rule, Table, TableName, Tables, Target};
+use super::{
+    Hook, Limiting, Match, MultiportSide, Policy, PortRange, Rule, Table, TableName, Tables, Target,
+};
+use alloc::{format, string::String, vec::Vec};
 
 /// Where the tables have something to say: the hooks at which they would not let everything pass uncounted.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -49,13 +52,60 @@ impl Tables {
         matches.filter(|it| matches!(it, Match::Set(wish) if wish.value.name == name)).count()
     }
 
+    /// Every match that remembers, in the order of the rules.
+    pub fn limiting(&self) -> impl Iterator<Item = &Limiting> {
+        self.iter().flat_map(rules).flat_map(|rule| &rule.matches).filter_map(|it| match it {
+            Match::Limiting(limiting) => Some(limiting),
+            _ => None,
+        })
+    }
+
+    /// The names of the tables of `hashlimit`, each once.
+    pub fn hash_limits(&self) -> Vec<&str> {
+        names(self.limiting().filter(|it| matches!(it, Limiting::Packets(_))))
+    }
+
+    /// The names of the lists of `recent`, each once.
+    pub fn recent_lists(&self) -> Vec<&str> {
+        names(self.limiting().filter(|it| matches!(it, Limiting::Recent(_))))
+    }
+
+    /// Numbers the rules that limit connections, and gives their words: as long as these are the same, a number means the
+    /// same rule.
+    pub fn number_connection_limits(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        for table in self.iter() {
+            for (chain, rule) in
+                table.chains.iter().flat_map(|chain| chain.rules.iter().map(move |it| (chain, it)))
+            {
+                for wanted in &rule.matches {
+                    if let Match::Limiting(Limiting::Connections(limit)) = wanted {
+                        limit.number.set(words.len() as u32);
+                        words.push(format!("{} {}{}", table.name, chain.name, table.text(rule)));
+                    }
+                }
+            }
+        }
+        words
+    }
+
     /// Whether any rule translates or looks at the state of flows. Where none does, a packet may also pass without
     /// a flow.
     pub fn look_at_flows(&self) -> bool {
         let mut matches = self.iter().flat_map(rules).flat_map(|rule| &rule.matches);
         rules(&self.nat).next().is_some()
-            || matches.any(|it| matches!(it, Match::Conntrack(_) | Match::ConnMark(_)))
+            || matches.any(|it| {
+                let counted = matches!(it, Match::Limiting(Limiting::Connections(_)));
+                counted || matches!(it, Match::Conntrack(_) | Match::ConnMark(_))
+            })
     }
+}
+
+fn names<'a>(limiting: impl Iterator<Item = &'a Limiting>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = limiting.filter_map(Limiting::name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 fn rules(table: &Table) -> impl Iterator<Item = &Rule> {

@@ -3,7 +3,7 @@
 //! What is the same for every packet of a flow in one state is looked at first. Only where all of that fits may the
 //! rest decide, and then the answer holds for this packet alone.
 
-use super::{Candidate, FlowState, FlowView, Marking};
+use super::{Candidate, FlowState, FlowView, Marking, Memory, Ruleset, Trail};
 use crate::{
     config::{
         ipset::Sets,
@@ -14,14 +14,19 @@ use crate::{
     },
     headers::{Fragment, Headers, Transport, tcp_flag},
     interface::InterfaceId,
-    table::fib::{Destination, Fib},
+    table::{
+        fib::{Destination, Fib},
+        groups::Groups,
+    },
 };
 use smoltcp::wire::{Ipv4Address, Ipv4Cidr};
 
 /// The packet with what many rules ask for found out once.
 pub(super) struct Subject<'a> {
-    candidate: &'a Candidate<'a>,
+    pub(super) candidate: &'a Candidate<'a>,
     sets: &'a Sets,
+    pub(super) memory: &'a Memory,
+    pub(super) groups: &'a Groups,
     ingress: &'a str,
     egress: &'a str,
     ports: Option<(u16, u16)>,
@@ -29,7 +34,7 @@ pub(super) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    pub(super) fn new(candidate: &'a Candidate<'a>, sets: &'a Sets, marking: &'a mut Marking) -> Self {
+    pub(super) fn new(candidate: &'a Candidate<'a>, rules: Ruleset<'a>, marking: &'a mut Marking) -> Self {
         let name = |id: Option<InterfaceId>| {
             id.and_then(|id| candidate.interfaces.get(usize::from(id.0))).map_or("", |it| it.name.as_str())
         };
@@ -40,7 +45,8 @@ impl<'a> Subject<'a> {
             _ => None,
         };
         let (ingress, egress) = (name(candidate.ingress), name(candidate.egress));
-        Self { candidate, sets, ingress, egress, ports, marking }
+        let Ruleset { sets, memory, groups, .. } = rules;
+        Self { candidate, sets, memory, groups, ingress, egress, ports, marking }
     }
 
     /// Does what a target does that changes the packet and lets it go on.
@@ -77,8 +83,8 @@ impl<'a> Subject<'a> {
 
     /// Whether every part of `rule` fits; if not, the option that does not.
     ///
-    /// Sets `unstable` where another packet of the same flow in the same state might be judged otherwise.
-    pub(super) fn fit(&self, rule: &Rule, effects: bool, unstable: &mut bool) -> Result<(), &'static str> {
+    /// Makes the trail unstable where another packet of the same flow in the same state might be judged otherwise.
+    pub(super) fn fit(&self, rule: &Rule, effects: bool, trail: &mut Trail) -> Result<(), &'static str> {
         let headers = self.candidate.headers;
         let mut varies = rule.fragment.is_some();
         check(&rule.source, "-s", |net| net.contains_addr(&headers.source))?;
@@ -98,11 +104,11 @@ impl<'a> Subject<'a> {
         if !varies {
             return Ok(());
         }
-        *unstable = true;
+        trail.unstable = true;
         check(&rule.fragment, "-f", |()| headers.fragment == Fragment::Later)?;
         rule.matches.iter().try_for_each(|wanted| {
             self.constant(wanted)?;
-            self.varying(wanted, effects)
+            self.varying(wanted, effects, trail)
         })
     }
 
@@ -144,7 +150,12 @@ impl<'a> Subject<'a> {
             // What takes the fast path is for this station alone.
             Match::PacketType(wish) => require(wish.holds(wish.value == self.packet_type()), "--pkt-type"),
             Match::Ttl(_) | Match::Dscp(_) | Match::Tos(_) | Match::Length(_) | Match::Statistic(_) => Ok(()),
-            Match::Icmp(_) | Match::Set(_) | Match::Comment(_) | Match::Mac(_) | Match::Limit(_) => Ok(()),
+            Match::Icmp(_)
+            | Match::Set(_)
+            | Match::Comment(_)
+            | Match::Mac(_)
+            | Match::Limit(_)
+            | Match::Limiting(_) => Ok(()),
         }
     }
 
@@ -168,6 +179,7 @@ impl<'a> Subject<'a> {
             Match::Mac(_)
             | Match::Limit(_)
             | Match::Statistic(_)
+            | Match::Limiting(_)
             | Match::Ttl(_)
             | Match::Dscp(_)
             | Match::Tos(_)
@@ -177,7 +189,7 @@ impl<'a> Subject<'a> {
     }
 
     /// The part of a match that differs from packet to packet, or has an effect.
-    fn varying(&self, wanted: &Match, effects: bool) -> Result<(), &'static str> {
+    fn varying(&self, wanted: &Match, effects: bool, trail: &mut Trail) -> Result<(), &'static str> {
         match wanted {
             Match::Tcp { flags, .. } => self.tcp_flags(flags),
             Match::Icmp(kind) => self.icmp(kind),
@@ -195,6 +207,7 @@ impl<'a> Subject<'a> {
             Match::Statistic(statistic) => {
                 require(statistic.admit(self.candidate.now, effects), "-m statistic")
             }
+            Match::Limiting(limiting) => self.limiting(limiting, effects, trail),
             Match::Limit(limit) => require(limit.admit(self.candidate.now, effects), "--limit"),
             _ => Ok(()),
         }

@@ -2,7 +2,9 @@
 
 mod fit;
 mod index;
+mod limiting;
 mod marking;
+mod memory;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -15,13 +17,18 @@ use crate::{
     headers::{Fragment, Headers},
     interface::InterfaceId,
     outcome::DropReason,
-    table::fib::Fib,
+    table::{
+        fib::Fib,
+        flow::FlowId,
+        groups::{Group, Groups},
+    },
     trace::Trace,
 };
 use core::fmt;
 use index::Search;
 pub use index::{Indexes, TableIndex};
 pub use marking::Marking;
+pub use memory::Memory;
 use smoltcp::{time::Instant, wire::Ipv4Address};
 
 /// The state of connection tracking that a rule may look at.
@@ -38,6 +45,8 @@ pub enum FlowState {
 /// What rules may know of the packet's flow.
 #[derive(Clone, Copy, Debug)]
 pub struct FlowView {
+    /// The flow; `None` where it is yet to begin.
+    pub id: Option<FlowId>,
     /// State of this packet in its flow.
     pub state: FlowState,
     /// Whether the packet runs in the direction of the flow's first one.
@@ -120,13 +129,15 @@ impl CounterRef {
 }
 
 /// What the rules leave behind for whoever carries out the decision: evaluation itself changes nothing, but for
-/// the token buckets of `limit` when `effects` is set.
+/// the token buckets of `limit` and what else rules remember when `effects` is set.
 #[derive(Default)]
 pub struct Trail {
     /// All that counts this packet, in order.
     pub counted: heapless::Vec<CounterRef, { Trail::CAPACITY }>,
     /// LOG rules that matched; what is beyond the capacity is not logged.
     pub logged: heapless::Vec<CounterRef, 4>,
+    /// Where `connlimit` is to count the packet's flow, if the packet survives.
+    pub groups: heapless::Vec<Group, 4>,
     /// What TCPMSS rules lower the maximum segment size to.
     pub mss: MssLimits,
     /// Whether the same packet of the same flow in the same state might be judged otherwise: a rule on its way
@@ -187,6 +198,10 @@ pub struct Ruleset<'r> {
     pub index: &'r TableIndex,
     /// The sets that the rules ask.
     pub sets: &'r Sets,
+    /// What the matches `hashlimit` and `recent` remember.
+    pub memory: &'r Memory,
+    /// What the match `connlimit` counts.
+    pub groups: &'r Groups,
 }
 
 /// Rules that are asked one after the other before the index is: it pays only where there are many.
@@ -219,7 +234,7 @@ pub fn evaluate<'r, T: Trace>(
 ) -> Ruling<'r> {
     let (table, name) = (rules.table, rules.table.name);
     let Some(base) = table.builtin(hook) else { return Ruling::Accept };
-    let mut subject = fit::Subject::new(candidate, rules.sets, marking);
+    let mut subject = fit::Subject::new(candidate, rules, marking);
     let bytes = u64::from(candidate.headers.total_length);
     // What is said of a fragment says nothing about the other packets of its flow.
     trail.unstable |= candidate.headers.fragment != Fragment::Whole;
@@ -255,7 +270,7 @@ pub fn evaluate<'r, T: Trace>(
         };
         let here = CounterRef { table: name, chain: at.chain, rule: Some(found as u16) };
         at.next = found + 1;
-        let fit = subject.fit(rule, effects, &mut trail.unstable);
+        let fit = subject.fit(rule, effects, trail);
         if T::ON {
             let (number, text) = (at.next, table.text(rule));
             match fit {

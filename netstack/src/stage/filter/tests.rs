@@ -9,6 +9,7 @@ use crate::{
     },
     headers::{Checksum, Transport, tcp_flag},
     interface::InterfaceName,
+    test_support::random,
     trace::{Silent, Transcript},
 };
 use alloc::{string::String, vec, vec::Vec};
@@ -24,6 +25,8 @@ struct World {
     flow: Option<FlowView>,
     frame: Vec<u8>,
     now: Instant,
+    memory: Memory,
+    groups: Groups,
 }
 
 const SOURCE: Ipv4Address = Ipv4Address::new(192, 168, 1, 7);
@@ -68,6 +71,7 @@ impl World {
             ingress: Some(InterfaceId(1)),
             egress: Some(InterfaceId(2)),
             flow: Some(FlowView {
+                id: None,
                 state: FlowState::New,
                 original_direction: true,
                 source_translated: false,
@@ -79,22 +83,23 @@ impl World {
             }),
             frame: [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 9]].concat(),
             now: Instant::from_secs(100),
+            memory: Memory::new(&mut random()),
+            groups: Groups::new(&mut random()),
         }
     }
 
     fn ask(&self, table: &Table) -> (Ruling<'static>, Trail) {
-        let (mut trail, table) = (Trail::default(), table.clone());
-        let ruling = match self.evaluate(&table, true, &mut trail, &mut Silent) {
-            Ruling::Accept => Ruling::Accept,
-            Ruling::Drop(reason) => Ruling::Drop(reason),
-            Ruling::Reject(with) => Ruling::Reject(with),
-            Ruling::Translate(_) => panic!("no rule of the filter table translates"),
-        };
+        let mut trail = Trail::default();
+        let ruling = without_rule(self.evaluate(table, true, &mut trail, &mut Silent));
         (ruling, trail)
     }
 
+    fn ruling(&self, table: &Table, effects: bool) -> Ruling<'static> {
+        without_rule(self.evaluate(table, effects, &mut Trail::default(), &mut Silent))
+    }
+
     fn evaluate<'r>(
-        &self,
+        &'r self,
         table: &'r Table,
         effects: bool,
         trail: &mut Trail,
@@ -110,8 +115,24 @@ impl World {
             fib: &self.fib,
             now: self.now,
         };
-        let rules = Ruleset { table, index: TableIndex::NONE, sets: Sets::NONE };
+        let rules = Ruleset {
+            table,
+            index: TableIndex::NONE,
+            sets: Sets::NONE,
+            memory: &self.memory,
+            groups: &self.groups,
+        };
         evaluate(rules, Hook::Forward, &candidate, effects, &mut Marking::new(&self.headers), trail, trace)
+    }
+}
+
+/// No rule of the filter table translates, so that a ruling names none.
+fn without_rule(ruling: Ruling<'_>) -> Ruling<'static> {
+    match ruling {
+        Ruling::Accept => Ruling::Accept,
+        Ruling::Drop(reason) => Ruling::Drop(reason),
+        Ruling::Reject(with) => Ruling::Reject(with),
+        Ruling::Translate(_) => panic!("no rule of the filter table translates"),
     }
 }
 
@@ -294,7 +315,7 @@ fn the_mac_source_is_that_of_the_frame_and_what_we_send_has_none() {
 fn a_limit_lets_its_burst_through_then_its_rate_and_changes_only_with_effects() {
     let table = table(vec![accept_if(Match::Limit(Limit::new(2, 1, 3).unwrap()))]);
     let mut world = World::new();
-    let ask = |world: &World, effects| world.evaluate(&table, effects, &mut Trail::default(), &mut Silent);
+    let ask = |world: &World, effects| world.ruling(&table, effects);
     for _ in 0..10 {
         assert_eq!(ask(&world, false), Ruling::Accept, "asking without effects takes nothing");
     }
@@ -313,7 +334,7 @@ fn a_limit_is_charged_before_what_follows_it() {
     limited.matches.push(tcp(Some(PortRange::single(81).into()), None));
     let table = table(vec![limited]);
     let mut world = World::new();
-    let ask = |world: &World| world.evaluate(&table, true, &mut Trail::default(), &mut Silent);
+    let ask = |world: &World| world.ruling(&table, true);
     assert_ne!(ask(&world), Ruling::Accept);
     if let Transport::Tcp { destination, .. } = &mut world.headers.transport {
         *destination = 81;

@@ -13,10 +13,10 @@ use crate::{
     headers::{Headers, Transport, tcp_flag},
     interface::{InterfaceId, InterfaceName},
     stage::filter::{
-        Candidate, CounterRef, FlowState, FlowView, Marking, Ruleset, Trail, evaluate, tests::syn,
+        Candidate, CounterRef, FlowState, FlowView, Marking, Memory, Ruleset, Trail, evaluate, tests::syn,
     },
-    table::fib::Fib,
-    test_support::property,
+    table::{fib::Fib, groups::Groups},
+    test_support::{property, random},
     trace::{Silent, Transcript},
 };
 use alloc::{format, string::String, vec};
@@ -210,6 +210,7 @@ fn ask(
         ingress: packet.ingress,
         egress: Some(InterfaceId(2)),
         flow: Some(FlowView {
+            id: None,
             state: packet.state,
             original_direction: true,
             source_translated: false,
@@ -224,7 +225,13 @@ fn ask(
         now: Instant::from_secs(second),
     };
     let (mut marking, mut trail) = (Marking::new(&packet.headers), Trail::default());
-    let rules = Ruleset { table, index, sets: Sets::NONE };
+    let rules = Ruleset {
+        table,
+        index,
+        sets: Sets::NONE,
+        memory: &Memory::new(&mut random()),
+        groups: &Groups::new(&mut random()),
+    };
     let ruling = match transcript {
         Some(transcript) => {
             evaluate(rules, Hook::Forward, &candidate, false, &mut marking, &mut trail, transcript)
@@ -305,7 +312,9 @@ fn one_rule_of_ten_thousand_is_found_without_asking_the_others() {
         now,
     };
     let mut marking = Marking::new(headers);
-    let subject = Subject::new(&candidate, Sets::NONE, &mut marking);
+    let (memory, groups) = (Memory::new(&mut random()), Groups::new(&mut random()));
+    let rules = Ruleset { table: &table, index: &index, sets: Sets::NONE, memory: &memory, groups: &groups };
+    let subject = Subject::new(&candidate, rules, &mut marking);
     assert_eq!(Search::new(chain, &subject, 0).next(0), Some(9_999));
     assert!(index.bytes() < 100 * 10_000, "{} bytes", index.bytes());
 }
