@@ -10,7 +10,7 @@ use tests::{
 const SCRIPT: &str = include_str!("../data/home-gateway.sh");
 
 /// What curl fetches within two seconds, or how it fails.
-fn curl(peer: &Peer, url: &str) -> String {
+pub fn curl(peer: &Peer, url: &str) -> String {
     let answer = peer.sh(&format!("curl -s -m 2 {url} || echo $?"));
     match answer.trim() {
         "7" => "refused".into(),

@@ -5,4 +5,5 @@ mod offload;
 mod programs;
 mod soak;
 mod stun;
+mod uplinks;
 mod web;
