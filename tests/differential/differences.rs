@@ -35,6 +35,8 @@ pub enum Difference {
     /// REJECT answers packets of protocols that it does not know. Linux looks for an Internet checksum over their
     /// payload, finds none that is right, and stays silent.
     RejectsUnknownProtocols,
+    /// REJECT answers packets whose transport checksum is wrong, too: it is not verified in transit. Linux stays silent.
+    RejectsWrongChecksums,
     /// An error about the first packet of a flow is RELATED to it in the chain OUTPUT. Linux has not yet entered the
     /// flow in its table then, and calls the error INVALID.
     AnswerToFirstPacketIsRelated,
@@ -123,6 +125,12 @@ impl Difference {
         // Router alert has four bytes (RFC 2113).
         if matches!(sent.options[..], [148, length, ..] if length != 4) {
             return Some(Self::PassesOptionsUnread);
+        }
+        if let Some(Outcome::Dropped(DropReason::FirewallReject)) = rutter.outcome
+            && linux.left.is_empty()
+            && !sent.checksums_are_right()
+        {
+            return Some(Self::RejectsWrongChecksums);
         }
         if let Some(Outcome::Dropped(DropReason::FirewallReject)) = rutter.outcome
             && linux.left.is_empty()
