@@ -86,8 +86,7 @@ impl Router {
             self.decide(&arrival, cx.random, &mut Silent, &mut decision);
         }
         let egress = decision.way.ok().and_then(Way::egress);
-        self.count(&decision.translated, &arrival, egress);
-        self.count(&decision.filtered, &arrival, egress);
+        self.count(&decision.trail, &arrival, egress);
         match decision.way {
             Ok(_) => self.carry_out(cx, origin, packet, headers, &decision),
             Err(refusal) => {
@@ -383,12 +382,12 @@ impl Router {
         // Each segment may move a connection that is not established, and the next packet assures a flow.
         let moving = flow.protocol() == protocol::TCP && flow.tcp != TcpState::Established;
         let to_be_assured = flow.is(status::SEEN_REPLY) && !flow.is(status::ASSURED);
-        let passing = decision.filtered.unstable || moving || to_be_assured || flow.is(status::ASKED);
+        let passing = decision.trail.unstable || moving || to_be_assured || flow.is(status::ASKED);
         if passing || self.helps() && self.is_helped(id) {
             return;
         }
         let Some(rewrite) = decision.marking.rewrite(headers) else { return };
-        let Some(path) = self.paths.intern(&decision.filtered.counted) else { return };
+        let Some(path) = self.paths.intern(&decision.trail.counted) else { return };
         let Some(port) = self.config.interface(hop.interface).port() else { return };
         let flow = self.connections.flows.get(id);
         let lifetime = if refreshes(flow.status, direction) {

@@ -79,7 +79,7 @@ impl Router {
         self.translate_source(arrival, decision, &seen, way, random, trace)?;
         decision.mss = self.mss_limit(arrival, decision, &seen, way, trace);
         // The next packet finds another mark of the flow than this one did.
-        decision.filtered.unstable |= decision.marking.flow != self.flow_mark(&decision.flow);
+        decision.trail.unstable |= decision.marking.flow != self.flow_mark(&decision.flow);
         Ok(way)
     }
 

@@ -47,10 +47,8 @@ pub(crate) type Found = Option<(FlowId, Direction)>;
 pub(crate) struct Decision {
     pub way: Result<Way, Refusal>,
     pub flow: FlowPart,
-    /// Rules of mangle and the filter that count it.
-    pub filtered: Trail,
-    /// Rules of the nat table that count it.
-    pub translated: Trail,
+    /// The rules that count it. Those of the table nat are among them for the first packet of a flow alone.
+    pub trail: Trail,
     /// What the rules have made of its marks, its time to live and its type of service.
     pub marking: Marking,
     /// What a SYN may offer as its maximum segment size at most, where a rule wants to know.
@@ -144,8 +142,7 @@ impl Decision {
         Self {
             way: Ok(Way::Deliver),
             flow: FlowPart::None,
-            filtered: Trail::default(),
-            translated: Trail::default(),
+            trail: Trail::default(),
             marking: Marking::new(headers),
             mss: None,
         }

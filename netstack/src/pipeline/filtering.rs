@@ -129,7 +129,7 @@ impl Router {
         trace: &mut T,
     ) -> Result<(), Refusal> {
         let (rules, before) = (self.rules(table), decision.marking);
-        let (marking, trail) = (&mut decision.marking, &mut decision.filtered);
+        let (marking, trail) = (&mut decision.marking, &mut decision.trail);
         let ruling = filter::evaluate(rules, hook, candidate, arrival.effects, marking, trail, trace);
         if T::ON && *marking != before {
             trace.station(format_args!("marks       {marking}"));
@@ -152,7 +152,7 @@ impl Router {
         way: Way,
         trace: &mut T,
     ) -> Option<u16> {
-        let limits = decision.filtered.mss.and(decision.translated.mss);
+        let limits = decision.trail.mss;
         let path = limits.path.then(|| {
             let back = match self.fib.route(&self.config, seen.source, || Query::to(seen.source)) {
                 Destination::Unicast(hop) => hop.mtu,

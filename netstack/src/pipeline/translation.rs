@@ -48,7 +48,7 @@ impl Router {
                     Some(expected) => Some(self.connections.expectations.get(expected).destination_leaving),
                     None => {
                         let (rules, effects) = (self.rules(TableName::Nat), arrival.effects);
-                        let (marking, trail) = (&mut decision.marking, &mut decision.translated);
+                        let (marking, trail) = (&mut decision.marking, &mut decision.trail);
                         match filter::evaluate(rules, hook, &candidate, effects, marking, trail, trace) {
                             Ruling::Translate(rule) => self.new_destination(arrival, draft, rule, random),
                             _ => self.mapped(arrival, draft),
@@ -160,7 +160,7 @@ impl Router {
         if hook == Hook::Postrouting {
             candidate.ingress = None;
         }
-        let (marking, trail) = (&mut decision.marking, &mut decision.translated);
+        let (marking, trail) = (&mut decision.marking, &mut decision.trail);
         let rules = self.rules(TableName::Nat);
         let ruling = match draft.expected {
             Some(_) => Ruling::Accept,

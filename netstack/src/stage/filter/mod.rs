@@ -161,13 +161,6 @@ impl MssLimits {
             MssLimit::PathMtu => self.path = true,
         }
     }
-
-    /// The limits of two tables together.
-    #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
-        other.bytes.into_iter().for_each(|bytes| self.add(MssLimit::Bytes(bytes)));
-        Self { path: self.path || other.path, ..self }
-    }
 }
 
 impl Trail {
