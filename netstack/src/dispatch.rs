@@ -180,7 +180,7 @@ impl Router {
             }
             return;
         }
-        for &group in decision.filtered.groups.iter().chain(&decision.translated.groups) {
+        for &group in decision.trail.groups.iter().chain(&decision.trail.groups) {
             groups.enter(group, id);
         }
     }
