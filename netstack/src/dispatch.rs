@@ -130,7 +130,8 @@ impl Router {
             Ok(begun) => begun,
             Err(reason) => return self.discard(cx, packet, reason),
         };
-        if let Some(id) = begun.or(decision.flow.id()) {
+        let flow = begun.map(|id| (id, Direction::Original)).or(decision.flow.flow());
+        if let Some((id, _)) = flow {
             self.connections.flows.set_mark(id, decision.marking.flow);
             self.count_in_groups(decision, id);
         }
@@ -147,8 +148,8 @@ impl Router {
         let Marking { ttl, tos, .. } = decision.marking;
         translate::set_ttl_and_tos(packet.bytes_mut(), headers, ttl, tos);
         if let (true, Ok(way)) = (self.helps(), decision.way)
-            && let Some(helped) = begun_or_known(begun, &decision.flow)
-            && let Err(reason) = self.help(cx, &mut packet, headers, helped, way.mtu())
+            && let Some(flow) = flow
+            && let Err(reason) = self.help(cx, &mut packet, headers, flow, way.mtu())
         {
             return self.discard(cx, packet, reason);
         }
@@ -180,7 +181,7 @@ impl Router {
             }
             return;
         }
-        for &group in decision.trail.groups.iter().chain(&decision.trail.groups) {
+        for &group in &decision.trail.groups {
             groups.enter(group, id);
         }
     }
@@ -562,14 +563,6 @@ impl Router {
             }
         }
         self.discard(cx, packet, DropReason::NeighborFailed);
-    }
-}
-
-/// The flow that a packet belongs to now, and its direction in it.
-fn begun_or_known(begun: Option<FlowId>, part: &FlowPart) -> Option<(FlowId, Direction)> {
-    match part {
-        FlowPart::Existing { id, direction, .. } => Some((*id, *direction)),
-        _ => begun.map(|id| (id, Direction::Original)),
     }
 }
 

@@ -93,18 +93,12 @@ impl Router {
     }
 
     /// The server will answer from another port to that of the client (RFC 1350 4).
-    fn expect_answer(&mut self, cx: &mut Context<'_>, id: FlowId) {
+    fn expect_answer(&mut self, cx: &Context<'_>, id: FlowId) {
         let flow = self.connections.flows.get(id);
-        let (arriving, leaving) = (flow.tuple(Direction::Reply), flow.translated(Direction::Reply));
-        let expectation = Expectation {
-            master: id,
-            protocol: protocol::UDP,
-            source: arriving.source,
-            source_leaving: leaving.source,
-            destination: Endpoint { address: arriving.destination, port: arriving.destination_port },
-            destination_leaving: Endpoint { address: leaving.destination, port: leaving.destination_port },
-        };
-        self.connections.expectations.expect(expectation, Tick::at(cx.now));
+        let (outer, inner) = (flow.tuple(Direction::Reply), flow.translated(Direction::Reply));
+        let [outer, inner] =
+            [outer, inner].map(|tuple| Endpoint { address: tuple.destination, port: tuple.destination_port });
+        self.expect(cx, id, Direction::Original, [outer, inner]);
     }
 
     /// Expects what an FTP segment announces, and has it say the endpoint that the other side knows.
@@ -146,9 +140,7 @@ impl Router {
         direction: Direction,
         inner: Endpoint,
     ) -> Result<Endpoint, DropReason> {
-        let flow = self.connections.flows.get(id);
-        let (arriving, leaving) = (flow.tuple(direction.opposite()), flow.translated(direction.opposite()));
-        let address = arriving.destination;
+        let address = self.connections.flows.get(id).tuple(direction.opposite()).destination;
         let outer = if address == inner.address {
             inner
         } else if let Some(known) = self.connections.expectations.announced(id, inner) {
@@ -157,15 +149,21 @@ impl Router {
             let port = self.choice(cx.now).announced(protocol::TCP, inner, address, cx.random)?;
             Endpoint { address, port }
         };
+        self.expect(cx, id, direction, [outer, inner]);
+        Ok(outer)
+    }
+
+    /// The receiver of a packet of this direction will begin a flow to the outer endpoint, which leads to the inner one.
+    fn expect(&mut self, cx: &Context<'_>, id: FlowId, direction: Direction, [outer, inner]: [Endpoint; 2]) {
+        let (flow, back) = (self.connections.flows.get(id), direction.opposite());
         let expectation = Expectation {
             master: id,
-            protocol: protocol::TCP,
-            source: arriving.source,
-            source_leaving: leaving.source,
+            protocol: flow.protocol(),
+            source: flow.tuple(back).source,
+            source_leaving: flow.translated(back).source,
             destination: outer,
             destination_leaving: inner,
         };
         self.connections.expectations.expect(expectation, Tick::at(cx.now));
-        Ok(outer)
     }
 }

@@ -125,13 +125,10 @@ impl Router {
             _ if decision.marking.untracked => (FlowState::Untracked, FlowPart::Untracked),
             _ if let Some(view) = arrival.answers => (view.state, FlowPart::Answer(view)),
             Tracked::Flow { id, direction, state, effect } => {
-                let announced = state == FlowState::New
-                    && self
-                        .expectation_of(
-                            &self.connections.flows.get(id).tuple(Direction::Original),
-                            arrival.now,
-                        )
-                        .is_some();
+                // Until it is answered, a flow is what its first packet was.
+                let first = |id| self.connections.flows.get(id).tuple(Direction::Original);
+                let announced =
+                    state == FlowState::New && self.expectation_of(&first(id), arrival.now).is_some();
                 let state = if announced { FlowState::Related } else { state };
                 (state, FlowPart::Existing { id, direction, effect })
             }

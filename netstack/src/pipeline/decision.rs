@@ -126,10 +126,10 @@ pub(crate) enum FlowPart {
 }
 
 impl FlowPart {
-    /// The flow that is there already.
-    pub fn id(&self) -> Option<FlowId> {
+    /// The flow that is there already, and the packet's direction in it.
+    pub fn flow(&self) -> Option<(FlowId, Direction)> {
         match self {
-            Self::Existing { id, .. } | Self::Error { id, .. } => Some(*id),
+            Self::Existing { id, direction, .. } | Self::Error { id, direction } => Some((*id, *direction)),
             _ => None,
         }
     }

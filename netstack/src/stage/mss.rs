@@ -3,7 +3,11 @@
 use crate::{
     headers::{Checksum, Fragment, Headers, Transport},
     packet::Packet,
-    wire::{checksum::Delta, tcp_options::tcp_options},
+    wire::{
+        checksum::Delta,
+        tcp_options::tcp_options,
+        word::{mend, put_word, word},
+    },
 };
 
 /// What a sender means that names no size (RFC 9293 3.7.1).
@@ -99,19 +103,6 @@ fn insert(packet: &mut Packet, headers: &Headers, header_length: usize, size: u1
     } else {
         mend(frame, field, longer.word(old, new).word(0, OPTION).word(0, size));
     }
-}
-
-pub(super) fn mend(frame: &mut [u8], at: usize, delta: Delta) {
-    let checksum = delta.apply(word(frame, at));
-    put_word(frame, at, checksum);
-}
-
-pub(super) fn word(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
-}
-
-pub(super) fn put_word(bytes: &mut [u8], at: usize, value: u16) {
-    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Changes the text and the numbers of a TCP segment, and mends its checksums by what changed (RFC 1624).
 
-use super::mss::{mend, put_word, word};
 use crate::{
     headers::{Checksum, Headers, Transport},
     packet::Packet,
     wire::{
         checksum::{self, Delta},
         tcp_options::tcp_options,
+        word::{mend, put_word, word},
     },
 };
 use core::ops::Range;

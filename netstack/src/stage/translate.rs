@@ -5,7 +5,10 @@ use super::track::{query_identifier, quoted_tuple};
 use crate::{
     headers::{Checksum, Fragment, Headers, Quote, Transport, protocol},
     table::flow::{Direction, Flow, Tuple, deltas, status},
-    wire::checksum::{self, Delta},
+    wire::{
+        checksum::{self, Delta},
+        word::{mend, put_word, word},
+    },
 };
 use smoltcp::wire::Ipv4Address;
 
@@ -19,23 +22,12 @@ fn checksum_offset(number: u8) -> Option<usize> {
     }
 }
 
-#[inline]
-fn word(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
-}
-
-#[inline]
-fn put_word(bytes: &mut [u8], at: usize, value: u16) {
-    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
-}
-
 /// Gives the packet the addresses and ports of `to`, with the changes of both checksums known.
 ///
 /// A transport checksum that is yet to be completed knows of the addresses alone: the ports are summed when it is.
 fn rewrite(frame: &mut [u8], headers: &Headers, to: &Tuple, ip: Delta, transport: Delta) {
     let header = headers.l3;
-    let checksum = ip.apply(word(frame, header + 10));
-    put_word(frame, header + 10, checksum);
+    mend(frame, header + 10, ip);
     frame[header + 12..header + 16].copy_from_slice(&to.source.octets());
     frame[header + 16..header + 20].copy_from_slice(&to.destination.octets());
     // Later fragments carry no transport header; the first one's checksum covers the change of all.
@@ -64,8 +56,7 @@ fn rewrite(frame: &mut [u8], headers: &Headers, to: &Tuple, ip: Delta, transport
         }
         Transport::IcmpQuery { kind, .. } => {
             put_word(frame, headers.l4 + 4, query_identifier(to, kind));
-            let checksum = transport.apply(word(frame, headers.l4 + 2));
-            put_word(frame, headers.l4 + 2, checksum);
+            mend(frame, headers.l4 + 2, transport);
         }
         _ => {}
     }
@@ -121,8 +112,7 @@ pub fn rewrite_error(frame: &mut [u8], headers: &Headers, flow: &Flow, direction
     let ip = Delta::NONE
         .address(headers.source.to_bits(), source.to_bits())
         .address(headers.destination.to_bits(), destination.to_bits());
-    let checksum = ip.apply(word(frame, headers.l3 + 10));
-    put_word(frame, headers.l3 + 10, checksum);
+    mend(frame, headers.l3 + 10, ip);
     frame[headers.l3 + 12..headers.l3 + 16].copy_from_slice(&source.octets());
     frame[headers.l3 + 16..headers.l3 + 20].copy_from_slice(&destination.octets());
 
@@ -159,8 +149,7 @@ pub fn rewrite_error(frame: &mut [u8], headers: &Headers, flow: &Flow, direction
     }
     frame[quote.l3 + 12..quote.l3 + 16].copy_from_slice(&to.source.octets());
     frame[quote.l3 + 16..quote.l3 + 20].copy_from_slice(&to.destination.octets());
-    let checksum = inside.apply(word(frame, headers.l4 + 2));
-    put_word(frame, headers.l4 + 2, checksum);
+    mend(frame, headers.l4 + 2, inside);
 }
 
 #[cfg(test)]

@@ -3,3 +3,4 @@
 pub mod checksum;
 pub mod ipv4;
 pub mod tcp_options;
+pub mod word;

@@ -5,7 +5,7 @@ use super::{
     conversation::{Ends, flags, pieces},
 };
 use crate::{
-    datagram::{Body, Checksum, Datagram},
+    datagram::{Body, Checksum, Datagram, icmp},
     frame::{Content, Frame},
     network::*,
 };
@@ -274,25 +274,7 @@ fn datagram(input: &mut Input<'_>, depth: usize) -> Datagram {
 }
 
 fn icmp_error(input: &mut Input<'_>, to: Ipv4Address, payload: Vec<u8>) -> Datagram {
-    let kind = input.choose(&[3, 11, 12, 5, 4]);
-    let body = Body::Icmp {
-        kind,
-        code: input.byte() % 16,
-        word: u32::from(input.word()),
-        checksum: checksum(input),
-        payload,
-    };
-    Datagram {
-        source: address(input),
-        destination: to,
-        ttl: 64,
-        tos: 0,
-        id: 1,
-        dont_fragment: false,
-        more_fragments: false,
-        offset: 0,
-        options: Vec::new(),
-        header_checksum: Checksum::Right,
-        body,
-    }
+    let (kind, code) = (input.choose(&[3, 11, 12, 5, 4]), input.byte() % 16);
+    let (word, checksum) = (u32::from(input.word()), checksum(input));
+    icmp(address(input), to, kind, code, word, &payload).checksum(checksum)
 }
