@@ -4,7 +4,7 @@
 //! leaves all of its groups when it ends. So a count is there when it is asked for; Linux walks a list and looks each of its
 //! connections up (net/netfilter/nf_conncount.c).
 
-use super::{chained::Chained, flow::FlowId};
+use super::{chained::Chained, flow::FlowId, multilinear};
 
 /// What flows are counted by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -108,8 +108,7 @@ impl Groups {
 
     fn hash(&self, group: Group) -> u32 {
         let [k0, k1, k2] = self.key;
-        let (rule, network) = (u64::from(group.rule), u64::from(group.network));
-        (k0.wrapping_add(k1.wrapping_add(rule).wrapping_mul(k2.wrapping_add(network))) >> 32) as u32
+        (k0.wrapping_add(multilinear::pair([k1, k2], [group.rule, group.network])) >> 32) as u32
     }
 }
 

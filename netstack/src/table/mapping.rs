@@ -3,6 +3,7 @@
 //! A mapping belongs to an inner endpoint and not to a flow, so all flows of one inner address and port leave
 //! with one outer address and port, whatever their destination.
 
+use super::multilinear;
 use alloc::vec::Vec;
 use smoltcp::wire::Ipv4Address;
 
@@ -221,13 +222,11 @@ impl Mappings {
         self.used -= 1;
     }
 
-    /// Multilinear, two words to a multiplication, like the hash of the flow table.
     fn bucket(&self, protocol: u8, endpoint: Endpoint) -> usize {
         let [k0, k1, k2] = self.key;
-        let word = u64::from(endpoint.port) << 8 | u64::from(protocol);
-        let address = u64::from(endpoint.address.to_bits());
-        let hash = k0.wrapping_add(k1.wrapping_add(address).wrapping_mul(k2.wrapping_add(word))) >> 32;
-        ((hash * self.inner_heads.len() as u64) >> 32) as usize
+        let word = u32::from(endpoint.port) << 8 | u32::from(protocol);
+        let endpoint = multilinear::pair([k1, k2], [endpoint.address.to_bits(), word]);
+        multilinear::bucket(k0.wrapping_add(endpoint), self.inner_heads.len())
     }
 }
 

@@ -10,6 +10,7 @@ pub mod fragments;
 pub mod groups;
 pub mod lpm;
 pub mod mapping;
+mod multilinear;
 pub mod neighbor;
 pub mod path;
 pub mod ports;

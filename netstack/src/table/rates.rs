@@ -3,7 +3,10 @@
 //! Who is not there has a full bucket. So where nine want the eight places of a hash value, the one goes whose bucket is the fullest:
 //! a flood from random sources displaces those that are quiet, and never the one that sends too much.
 
-use super::token_bucket::{Rate, TokenBucket};
+use super::{
+    multilinear,
+    token_bucket::{Rate, TokenBucket},
+};
 use alloc::vec::Vec;
 use smoltcp::time::{Duration, Instant};
 
@@ -71,14 +74,12 @@ impl Rates {
         admitted
     }
 
-    /// Multilinear, two words to a multiplication, like the hash of the flow table.
     fn line(&self, endpoints: Endpoints) -> usize {
         let [k0, k1, k2, k3] = self.key;
-        let (source, destination) = (u64::from(endpoints.source), u64::from(endpoints.destination));
+        let addresses = multilinear::pair([k1, k2], [endpoints.source, endpoints.destination]);
         let ports = u64::from(endpoints.source_port) << 16 | u64::from(endpoints.destination_port);
-        let addresses = k1.wrapping_add(source).wrapping_mul(k2.wrapping_add(destination));
-        let hash = k0.wrapping_add(addresses).wrapping_add(k3.wrapping_mul(ports)) >> 32;
-        ((hash * self.lines.len() as u64) >> 32) as usize
+        let sum = k0.wrapping_add(addresses).wrapping_add(k3.wrapping_mul(ports));
+        multilinear::bucket(sum, self.lines.len())
     }
 }
 

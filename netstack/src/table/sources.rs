@@ -6,6 +6,7 @@
 //! from random sources displaces those that have little, and never the one that has much; and since a count is
 //! never too high, nobody is refused for what others do.
 
+use super::multilinear;
 use alloc::vec::Vec;
 use smoltcp::wire::Ipv4Address;
 
@@ -92,11 +93,9 @@ impl Sources {
         }
     }
 
-    /// Multiply and take the upper half: for a key that nobody outside knows, two addresses share a bucket by chance only.
     fn bucket(&self, address: u32) -> usize {
         let [k0, k1] = self.key;
-        let hash = k0.wrapping_add(k1.wrapping_mul(address.into())) >> 32;
-        ((hash * self.buckets.len() as u64) >> 32) as usize
+        multilinear::bucket(k0.wrapping_add(k1.wrapping_mul(address.into())), self.buckets.len())
     }
 }
 

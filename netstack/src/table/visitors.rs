@@ -3,6 +3,7 @@
 //! An address has eight places that it may be in, by a hash with a secret key. Where all are taken, whoever has been away longest
 //! is forgotten, as in Linux's list of a hundred (net/netfilter/xt_recent.c).
 
+use super::multilinear;
 use alloc::vec::Vec;
 use smoltcp::time::Instant;
 
@@ -97,9 +98,8 @@ impl Visitors {
     /// The places that an address may be in.
     fn line(&self, address: u32) -> core::ops::Range<usize> {
         let [k0, k1] = self.key;
-        let hash = k0.wrapping_add(k1.wrapping_mul(address.into())) >> 32;
-        let lines = (self.visitors.len() / WAYS) as u64;
-        let first = ((hash * lines) >> 32) as usize * WAYS;
+        let sum = k0.wrapping_add(k1.wrapping_mul(address.into()));
+        let first = multilinear::bucket(sum, self.visitors.len() / WAYS) * WAYS;
         first..first + WAYS
     }
 }

@@ -6,7 +6,10 @@
 //! fast", 2014): for keys that nobody outside knows, two tuples collide with probability 2^-32, whoever chose them.
 
 use super::{Direction, Flow, FlowId, Key, Tuple, status};
-use crate::{interface::InterfaceId, table::tick::Tick};
+use crate::{
+    interface::InterfaceId,
+    table::{multilinear, tick::Tick},
+};
 use alloc::vec::Vec;
 
 impl Flow {
@@ -282,10 +285,9 @@ impl FlowTable {
     fn bucket(&self, key: &Key) -> usize {
         let [k0, k1, k2, k3, k4] = self.key;
         let (source, destination) = (key.addresses as u32, (key.addresses >> 32) as u32);
-        let addresses = k1.wrapping_add(source.into()).wrapping_mul(k2.wrapping_add(destination.into()));
-        let rest = k3.wrapping_add(key.ports.into()).wrapping_mul(k4.wrapping_add(key.protocol.into()));
-        let hash = k0.wrapping_add(addresses).wrapping_add(rest) >> 32;
-        ((hash * self.heads.len() as u64) >> 32) as usize
+        let addresses = multilinear::pair([k1, k2], [source, destination]);
+        let rest = multilinear::pair([k3, k4], [key.ports, key.protocol.into()]);
+        multilinear::bucket(k0.wrapping_add(addresses).wrapping_add(rest), self.heads.len())
     }
 
     /// Reads what a key's bucket begins with, to have it near; that means nothing but to [`FlowTable::touch_flow`].
