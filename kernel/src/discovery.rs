@@ -10,9 +10,10 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::{cmp::Reverse, ptr::NonNull};
+use core::ptr::NonNull;
 use kernel::options::{MmioDevice, Options};
 use log::warn;
+use netstack::sort::sort_by;
 use virtio_drivers::transport::{
     mmio::MmioTransport,
     pci::{
@@ -87,7 +88,7 @@ fn find_on_mmio(options: &Options<'_>) -> Vec<Device> {
         }));
     }
     // QEMU fills the slots from the last one down.
-    places.sort_by_key(|place| Reverse(place.address));
+    sort_by(&mut places, |a, b| a.address > b.address);
     places.iter().filter_map(mmio_device).collect()
 }
 

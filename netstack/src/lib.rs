@@ -25,6 +25,7 @@ pub mod outcome;
 pub mod packet;
 mod pipeline;
 pub mod router;
+pub mod sort;
 pub mod stage;
 pub mod table;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Tab: what a word that was begun may become.
 
 use super::COMMANDS;
-use crate::config::Config;
+use crate::{config::Config, sort::sort};
 use alloc::{format, string::String, vec::Vec};
 
 /// What Tab does.
@@ -28,7 +28,7 @@ pub fn complete(text: &str, config: &Config) -> Completion {
     }
     let mut found: Vec<&str> =
         candidates(&words, config).into_iter().filter(|it| it.starts_with(begun)).collect();
-    found.sort_unstable();
+    sort(&mut found);
     found.dedup();
     let Some((first, others)) = found.split_first() else { return Completion::default() };
     if others.is_empty() {

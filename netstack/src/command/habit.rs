@@ -9,6 +9,7 @@ use crate::{
     },
     interface::{InterfaceId, mac_text},
     router::Router,
+    sort::sort_by,
     table::neighbor::{State, View},
 };
 use alloc::{format, string::String, vec::Vec};
@@ -287,7 +288,7 @@ pub fn arp(words: &[String], _: &Config) -> Result<Action, Failure> {
         let now = session.cx.now;
         let meant = |entry: &View| only.is_none_or(|address| address == entry.address);
         let mut entries: Vec<View> = session.router.neighbors().iter(now).filter(meant).collect();
-        entries.sort_unstable_by_key(|entry| (entry.interface, entry.address));
+        sort_by(&mut entries, |a, b| (a.interface, a.address) < (b.interface, b.address));
         if let Some(address) = only.filter(|_| entries.is_empty()) {
             return Ok(format!("{address} ({address}) -- no entry\n"));
         }

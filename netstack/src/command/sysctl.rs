@@ -1,7 +1,10 @@
 //! `sysctl`, as sysctl(8) of procps has it.
 
 use super::{Action, Failure, Session, argument::Arguments};
-use crate::config::{Config, sysctl::SysctlError};
+use crate::{
+    config::{Config, sysctl::SysctlError},
+    sort::sort,
+};
 use alloc::{format, string::String, vec::Vec};
 
 /// How it is written.
@@ -159,7 +162,7 @@ fn list(options: Options, wanted: Option<Vec<String>>) -> Action {
     Action::once(move |session| {
         let mut known = session.router.config().sysctl_paths();
         known.push(String::from(COUNT));
-        known.sort_unstable();
+        sort(&mut known);
         let mut out = String::new();
         let mut failure = None;
         for wanted in wanted.unwrap_or_else(|| alloc::vec![String::new()]) {

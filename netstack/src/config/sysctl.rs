@@ -1,6 +1,7 @@
 //! The values of `sysctl`, with the names and defaults of Linux's ip-sysctl.rst and nf_conntrack-sysctl.rst.
 
 use super::{Change, Config, interface::ReversePath};
+use crate::sort::sort;
 use alloc::{format, string::String, vec::Vec};
 
 /// All of them. Times are in seconds.
@@ -252,7 +253,7 @@ impl Config {
             .chain([IP_FORWARD, PORT_RANGE].map(String::from))
             .chain(NUMBERS.iter().map(|it| String::from(it.path)))
             .collect();
-        paths.sort_unstable();
+        sort(&mut paths);
         paths
     }
 

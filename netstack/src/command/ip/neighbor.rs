@@ -9,6 +9,7 @@ use crate::{
     },
     config::{Config, neighbor::NeighborMode, route::StaticNeighbor},
     interface::{InterfaceId, mac_text},
+    sort::sort_by,
     table::neighbor::{State, View},
 };
 use alloc::{string::ToString, vec::Vec};
@@ -184,7 +185,7 @@ fn show(options: Options, words: Arguments<'_>, config: &Config) -> Result<Actio
             .iter(now)
             .filter(|entry| selector.means(entry.interface, entry.address, entry.state))
             .collect();
-        entries.sort_unstable_by_key(|entry| (entry.interface, entry.address));
+        sort_by(&mut entries, |a, b| (a.interface, a.address) < (b.interface, b.address));
         let mut printer = Printer::new(options);
         for entry in entries.iter().filter(|_| matches!(options.family, Family::Any | Family::Inet)) {
             one(&mut printer, entry, session.router.config(), selector.device.is_some());

@@ -3,9 +3,12 @@
 //! A table may hold thousands of rules, so a listing is a cursor that writes one line at a time.
 
 use super::{Failure, LineSource, refused, request::View, row::Row};
-use crate::config::{
-    ConfigError,
-    rules::{Chain, ChainId, Rule, Table, TableName, Tables},
+use crate::{
+    config::{
+        ConfigError,
+        rules::{Chain, ChainId, Rule, Table, TableName, Tables},
+    },
+    sort::sort_by,
 };
 use alloc::{string::String, vec::Vec};
 use core::fmt::{self, Write};
@@ -160,10 +163,11 @@ impl LineSource for Listing {
 /// The built-in chains in their order, then the user's by name.
 pub(super) fn chains_in_order(table: &Table) -> Vec<ChainId> {
     let mut chains: Vec<ChainId> = (0..table.chains.len()).map(|place| ChainId(place as u16)).collect();
-    chains.sort_by_key(|&id| {
+    let key = |id: ChainId| {
         let chain = table.chain(id);
         (chain.builtin.as_ref().map_or(u8::MAX, |builtin| builtin.hook as u8), &chain.name)
-    });
+    };
+    sort_by(&mut chains, |&a, &b| key(a) < key(b));
     chains
 }
 

@@ -7,6 +7,7 @@ use crate::{
         protocol::{ICMP, TCP, UDP},
         tcp_flag::SYN,
     },
+    sort::sort,
 };
 use alloc::{format, string::String, vec, vec::Vec};
 
@@ -97,7 +98,7 @@ impl Table {
                 chain.rules.iter().filter_map(|rule| Some((ChainId(place as u16), rule.next_chain()?))),
             );
         }
-        ways.sort_unstable();
+        sort(&mut ways);
         ways.dedup();
         // Each round looks at least one chain further; a circle would have no end.
         let mut depth = vec![0; self.chains.len()];

@@ -1,7 +1,10 @@
 //! Changes to a table. Each checks everything first and then changes all or nothing; iptables(8).
 
 use super::{Builtin, Chain, ChainId, Counters, Policy, Rule, Table, TableName, Target, check::DROP_IN_NAT};
-use crate::config::{Change, ConfigError};
+use crate::{
+    config::{Change, ConfigError},
+    sort::sort,
+};
 use alloc::{format, string::String, vec::Vec};
 use core::iter;
 
@@ -97,7 +100,7 @@ impl Table {
             let found = present.find(|(place, it)| *it == rule && !doomed.contains(place));
             doomed.push(found.ok_or_else(|| ConfigError::new(NO_RULE))?.0);
         }
-        doomed.sort_unstable();
+        sort(&mut doomed);
         for place in doomed.into_iter().rev() {
             self.rules_mut(id).remove(place);
         }

@@ -3,6 +3,7 @@
 use super::{
     Hook, Limiting, Match, MultiportSide, Policy, PortRange, Rule, Table, TableName, Tables, Target,
 };
+use crate::sort::sort;
 use alloc::{format, string::String, vec::Vec};
 
 /// Where the tables have something to say: the hooks at which they would not let everything pass uncounted.
@@ -103,7 +104,7 @@ impl Tables {
 
 fn names<'a>(limiting: impl Iterator<Item = &'a Limiting>) -> Vec<&'a str> {
     let mut names: Vec<&str> = limiting.filter_map(Limiting::name).collect();
-    names.sort_unstable();
+    sort(&mut names);
     names.dedup();
     names
 }

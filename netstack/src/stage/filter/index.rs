@@ -9,11 +9,13 @@
 mod places;
 
 use super::fit::Subject;
-use crate::config::rules::{
-    Chain, ChainId, Match, MultiportSide, Negatable, PortRange, Rule, Table, TableName, Tables,
+use crate::{
+    config::rules::{
+        Chain, ChainId, Match, MultiportSide, Negatable, PortRange, Rule, Table, TableName, Tables,
+    },
+    sort::{sort, sort_by},
 };
 use alloc::{collections::BTreeMap, vec::Vec};
-use core::cmp::Reverse;
 use places::{Places, Words};
 use smoltcp::{
     time::{Duration, Instant},
@@ -147,7 +149,7 @@ impl Part {
                 Field::new(number, places.iter().map(|&place| &rules[usize::from(place)]), &mut words)
             })
             .collect();
-        fields.sort_by_key(|field| Reverse(field.groups.len()));
+        sort_by(&mut fields, |a, b| a.groups.len() > b.groups.len());
         words.shrink();
         Self { rules: places, fields, words }
     }
@@ -248,7 +250,7 @@ impl Field {
             let blocks = blocks(number, rule).into_iter().flatten();
             wanted.extend(blocks.map(|block| (block, place as u16)));
         }
-        wanted.sort_unstable();
+        sort(&mut wanted);
         wanted.dedup();
         let mut groups: Vec<(Block, Places)> = Vec::new();
         let mut lengths = 0;
