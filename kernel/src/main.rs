@@ -31,6 +31,7 @@ use alloc::vec::Vec;
 use card::Card;
 use chacha20::ChaCha20Rng;
 use core::hint;
+use interrupt::Vector;
 use log::info;
 use netstack::{
     command::Console,
@@ -40,6 +41,7 @@ use netstack::{
     router::{Context, Router},
 };
 use platform::{Below, Machine};
+use serial::{CAPTURE, CONSOLE};
 use smoltcp::time::{Duration, Instant};
 
 boot::main!(startup::start);
@@ -56,6 +58,8 @@ const CONSOLE_LOADS: usize = 4;
 const CONSOLE_BACKLOG: usize = 8 << 10;
 /// How long frames may keep the loop from everything else.
 const CHORES_INTERVAL: Duration = Duration::from_micros(250);
+/// Loads given to the second serial port in one turn, while frames are written to it.
+const CAPTURE_LOADS: usize = 16;
 /// How often is looked at what makes no interrupt.
 const LOOK_INTERVAL: Duration = Duration::from_millis(4);
 
@@ -73,8 +77,10 @@ struct Kernel {
     spin: Duration,
     /// When the chores are due, even if frames keep coming in.
     next_chores: Instant,
-    /// Whether the serial port interrupts when its transmitter has room.
-    awaiting_room: bool,
+    /// Whether the serial ports interrupt when their transmitters have room: the console's, and that for captures.
+    awaiting_room: [bool; 2],
+    /// When the second serial port is to be looked at, even if nothing goes out of it.
+    next_capture_look: Instant,
 }
 
 impl Kernel {
@@ -98,6 +104,7 @@ impl Kernel {
         let mut busy = self.read_console(now);
         self.poll(now);
         busy |= self.write_console();
+        busy |= self.serve_capture(now);
         self.machine.end_if_asked(!self.console.output().is_empty(), now);
         busy
     }
@@ -125,7 +132,7 @@ impl Kernel {
     fn read_console(&mut self, now: Instant) -> bool {
         let mut bytes = heapless::Vec::<u8, CONSOLE_INPUT>::new();
         let room = self.console.room().min(CONSOLE_INPUT);
-        bytes.extend(core::iter::from_fn(serial::receive).take(room));
+        bytes.extend(core::iter::from_fn(|| CONSOLE.receive()).take(room));
         if bytes.is_empty() {
             return false;
         }
@@ -180,11 +187,35 @@ impl Kernel {
     fn write_console(&mut self) -> bool {
         let output = self.console.output();
         for _ in 0..CONSOLE_LOADS {
-            if output.is_empty() || serial::send(core::iter::from_fn(|| output.pop_front())) == 0 {
+            if output.is_empty() || CONSOLE.send(core::iter::from_fn(|| output.pop_front())) == 0 {
                 return false;
             }
         }
         !output.is_empty()
+    }
+
+    /// Takes what is asked for at the second serial port, and gives it what it takes. Says whether there is more to do at
+    /// once.
+    fn serve_capture(&mut self, now: Instant) -> bool {
+        let Some(port) = &mut self.machine.capture else { return false };
+        let mut bytes = heapless::Vec::<u8, CONSOLE_INPUT>::new();
+        if now >= self.next_capture_look {
+            self.next_capture_look = now + LOOK_INTERVAL;
+            bytes.extend(core::iter::from_fn(|| CAPTURE.receive()).take(CONSOLE_INPUT));
+        }
+        let cx = &Context { now, random: &mut self.random, exchange: &mut self.exchange };
+        if !bytes.is_empty() {
+            port.input(&bytes, &mut self.router, cx);
+            self.next_capture_look = now;
+        }
+        port.poll(&mut self.router, cx);
+        let output = port.output();
+        for _ in 0..CAPTURE_LOADS {
+            if output.is_empty() || CAPTURE.send(core::iter::from_fn(|| output.pop_front())) == 0 {
+                return !bytes.is_empty();
+            }
+        }
+        true
     }
 
     /// Nothing happened: spins, and halts where still nothing happens.
@@ -205,6 +236,9 @@ impl Kernel {
         }
         self.set_interrupts(false);
         let taken = interrupt::take();
+        if taken.contains(Vector::SERIAL) {
+            self.next_capture_look = now;
+        }
         for card in &mut self.cards {
             card.after_interrupt(taken, &mut self.exchange, now);
         }
@@ -214,15 +248,23 @@ impl Kernel {
         self.cards.iter_mut().filter_map(Card::queues).any(|queues| queues.has_received())
     }
 
-    /// Lets the cards interrupt, or not, and the serial port where output waits for room.
+    /// Lets the cards interrupt, or not, and the serial ports where output waits for room.
     fn set_interrupts(&mut self, on: bool) {
         for queues in self.cards.iter_mut().filter_map(Card::queues) {
             queues.set_interrupts(on);
         }
-        let awaiting_room = !self.console.output().is_empty();
-        if on && awaiting_room != self.awaiting_room {
-            self.awaiting_room = awaiting_room;
-            serial::enable_interrupts(awaiting_room);
+        if !on {
+            return;
+        }
+        let capture = self.machine.capture.as_mut().is_some_and(|port| !port.output().is_empty());
+        let waiting = [!self.console.output().is_empty(), capture];
+        for ((port, waiting), awaiting) in
+            [&CONSOLE, &CAPTURE].into_iter().zip(waiting).zip(&mut self.awaiting_room)
+        {
+            if waiting != *awaiting {
+                *awaiting = waiting;
+                port.enable_interrupts(waiting);
+            }
         }
     }
 

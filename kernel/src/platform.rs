@@ -3,7 +3,7 @@
 use crate::{card::Card, heap, logger, power, serial};
 use alloc::string::String;
 use netstack::{
-    command::{Platform, Power},
+    command::{CapturePort, Platform, Power},
     interface::PortId,
 };
 use smoltcp::time::{Duration, Instant};
@@ -15,19 +15,22 @@ const LAST_OUTPUT: Duration = Duration::from_secs(1);
 pub struct Machine {
     memory_total: u64,
     ending: Option<(Power, Option<Instant>)>,
+    /// The second serial port, where there is one.
+    pub capture: Option<CapturePort>,
 }
 
 impl Machine {
     /// A machine with that many bytes of memory.
     pub fn new(memory_total: u64) -> Self {
-        Self { memory_total, ending: None }
+        let capture = serial::CAPTURE.is_present().then(CapturePort::default);
+        Self { memory_total, ending: None, capture }
     }
 
     /// Ends the machine if that was asked for, as soon as all output is out: `waiting` says whether some is left.
     pub fn end_if_asked(&mut self, waiting: bool, now: Instant) {
         let Some((action, limit)) = &mut self.ending else { return };
         let limit = *limit.get_or_insert(now + LAST_OUTPUT);
-        if (waiting || !serial::is_drained()) && now < limit {
+        if (waiting || !serial::CONSOLE.is_drained()) && now < limit {
             return;
         }
         match action {
@@ -88,6 +91,10 @@ impl Platform for Below<'_> {
         each("tx_queue_0_kicks", counters.transmit_kicks);
         each("device_lies", card.lies());
         each("device_restarts", restarts);
+    }
+
+    fn capture_port(&mut self) -> Option<&mut CapturePort> {
+        self.machine.capture.as_mut()
     }
 
     fn power(&mut self, action: Power) {

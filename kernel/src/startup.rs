@@ -27,7 +27,8 @@ use virtio_drivers::transport::DeviceType;
 /// Starts everything and runs.
 pub fn start(info: BootInfo) -> ! {
     let boot_tsc = clock::tsc();
-    serial::init();
+    serial::CONSOLE.init();
+    serial::CAPTURE.init();
     // SAFETY: the only call.
     unsafe { tables::init() };
     let options = Options::parse(info.command_line);
@@ -44,8 +45,10 @@ pub fn start(info: BootInfo) -> ! {
     apic::init().expect("the registers of the local APIC");
     let rates = clock::init(&acpi, boot_tsc, apic::timer_count);
     apic::start_timer(rates.apic);
-    apic::route(serial::IRQ, Vector::SERIAL);
-    serial::enable_interrupts(false);
+    for port in [&serial::CONSOLE, &serial::CAPTURE].into_iter().filter(|port| port.is_present()) {
+        apic::route(port.irq, Vector::SERIAL);
+        port.enable_interrupts(false);
+    }
 
     let (mut sources, network): (Vec<Device>, Vec<Device>) = discovery::find(&options)
         .into_iter()
@@ -74,7 +77,8 @@ pub fn start(info: BootInfo) -> ! {
     Kernel {
         console: Console::new(&router),
         machine: Machine::new(info.memory_total),
-        awaiting_room: false,
+        awaiting_room: [false; 2],
+        next_capture_look: Instant::ZERO,
         spin: Duration::from_micros(options.spin_micros.into()),
         next_chores: Instant::ZERO,
         router,

@@ -10,6 +10,8 @@ pub struct Exchange {
     /// Frames for the driver; those before `next_outgoing` were collected.
     outgoing: Vec<Option<(PortId, Packet)>>,
     next_outgoing: usize,
+    /// Those before it were shown to whoever looks on.
+    shown: usize,
 }
 
 impl Exchange {
@@ -20,6 +22,7 @@ impl Exchange {
             free_limit: buffers,
             outgoing: Vec::with_capacity(buffers),
             next_outgoing: 0,
+            shown: 0,
         }
     }
 
@@ -85,11 +88,17 @@ impl Exchange {
     pub fn take_outgoing(&mut self) -> Option<(PortId, Packet)> {
         let Some(place) = self.outgoing.get_mut(self.next_outgoing) else {
             self.outgoing.clear();
-            self.next_outgoing = 0;
+            (self.next_outgoing, self.shown) = (0, 0);
             return None;
         };
         self.next_outgoing += 1;
         place.take()
+    }
+
+    /// The frames that were sent since the last call and wait for the driver, for somebody to look at.
+    pub(crate) fn newly_sent(&mut self) -> impl Iterator<Item = (PortId, &Packet)> {
+        let from = core::mem::replace(&mut self.shown, self.outgoing.len());
+        self.outgoing[from..].iter().flatten().map(|(port, packet)| (*port, packet))
     }
 
     /// Frames that wait for the driver.

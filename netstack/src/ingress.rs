@@ -26,6 +26,9 @@ impl Router {
             return self.discard(cx, packet, DropReason::InterfaceDown);
         };
         self.count_received(&link, 1, packet.len());
+        if self.taps.are_open() {
+            return self.advance_in_sight(cx, &link, packet);
+        }
         self.advance(cx, &link, packet)
     }
 
@@ -41,8 +44,30 @@ impl Router {
         if self.connections.flows.len() > MANY_FLOWS {
             self.touch(burst);
         }
+        if self.taps.are_open() {
+            return burst.drain(..).for_each(|packet| _ = self.advance_in_sight(cx, &link, packet));
+        }
         for packet in burst.drain(..) {
             self.advance(cx, &link, packet);
+        }
+    }
+
+    /// The same where somebody looks on.
+    #[cold]
+    fn advance_in_sight(&mut self, cx: &mut Context<'_>, link: &Link, packet: Packet) -> Outcome {
+        self.taps.show(cx.now, link.interface, true, &packet);
+        let outcome = self.advance(cx, link, packet);
+        self.taps.settle(outcome);
+        self.show_sent(cx);
+        outcome
+    }
+
+    /// Shows the taps what was sent since the last call.
+    pub(crate) fn show_sent(&mut self, cx: &mut Context<'_>) {
+        for (port, packet) in cx.exchange.newly_sent() {
+            if let Some(link) = self.links.get(usize::from(port.0)) {
+                self.taps.show(cx.now, link.interface, false, packet);
+            }
         }
     }
 

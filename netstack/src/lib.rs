@@ -28,6 +28,7 @@ pub mod router;
 pub mod sort;
 pub mod stage;
 pub mod table;
+pub mod tap;
 #[cfg(test)]
 mod test_support;
 pub mod trace;

@@ -32,6 +32,7 @@ use crate::{
         tick::Tick,
         token_bucket::TokenBucket,
     },
+    tap::Taps,
 };
 use alloc::{string::String, vec, vec::Vec};
 use core::cell::Cell;
@@ -143,6 +144,7 @@ pub struct Router {
     pub(crate) host: Host,
     pub(crate) claims: AddressClaims,
     pub(crate) fragments: Fragments,
+    pub(crate) taps: Taps,
     carrier: Vec<bool>,
     pub(crate) links: Vec<Link>,
     next_sweep: Instant,
@@ -176,6 +178,7 @@ impl Router {
             host: Host::new(random, Instant::ZERO),
             claims: AddressClaims::default(),
             fragments: Fragments::default(),
+            taps: Taps::default(),
             carrier: vec![true; config.interfaces.len()],
             links: Vec::new(),
             next_sweep: Instant::ZERO,
@@ -358,6 +361,9 @@ impl Router {
             self.connections.sweep(Tick::at(cx.now), places.div_ceil(SWEEP_STEPS).max(64));
             self.next_sweep = cx.now + SWEEP_INTERVAL;
         }
+        if self.taps.are_open() {
+            self.show_sent(cx);
+        }
     }
 
     fn poll_claims(&mut self, cx: &mut Context<'_>) {
@@ -427,6 +433,11 @@ impl Router {
         if let Some(link) = self.links.get(usize::from(port.0)) {
             self.counters[usize::from(link.interface.0)].get_mut().transmitted_dropped += 1;
         }
+    }
+
+    /// Those who look on at frames.
+    pub fn taps(&mut self) -> &mut Taps {
+        &mut self.taps
     }
 
     /// Counters of what was dropped, by reason.

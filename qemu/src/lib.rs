@@ -1,5 +1,6 @@
 //! The host side of rutter: set-up, image, machine, and the networks around it. The tests use the same parts.
 
+pub mod capture;
 pub mod image;
 pub mod lab;
 pub mod machine;

@@ -1,6 +1,7 @@
 //! `cargo run`: the command line of the host program.
 
 mod bench;
+mod capture_command;
 mod demo;
 mod run;
 
@@ -26,6 +27,8 @@ struct Arguments {
 enum Command {
     /// Boot the router with this terminal as its console (Ctrl-A X quits)
     Run(run::Options),
+    /// Write the frames of the router that runs to a file that Wireshark reads
+    Capture(capture_command::Options),
     /// Build the release image; the last line of output is its path
     Image,
     /// Play the hosts on both sides of the router, and judge what they see
@@ -54,6 +57,7 @@ fn execute(command: Option<Command>) -> Result<()> {
     match command {
         None => execute(Arguments::parse_from(["rutter", "run"]).command),
         Some(Command::Run(options)) => run::run(options),
+        Some(Command::Capture(options)) => capture_command::run(options),
         Some(Command::Image) => {
             let image = image::build()?;
             println!("{}", image.display());

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use qemu::machine::{Accel, Board, Machine, shell_line};
 use qemu::nic::{Cable, Nic};
-use qemu::{image, setup};
+use qemu::{capture, image, setup};
 
 #[derive(clap::Args)]
 pub struct Options {
@@ -20,6 +20,9 @@ pub struct Options {
     /// Cable of eth2, eth3, ...
     #[arg(long, value_name = "SPEC")]
     nic: Vec<Cable>,
+    /// Unix socket of the second serial port, which `capture` reads [default: one that `capture` finds]
+    #[arg(long, value_name = "PATH")]
+    capture: Option<PathBuf>,
     /// Commands that configure the router, instead of its own default
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -50,6 +53,7 @@ pub fn run(options: Options) -> Result<()> {
         std::fs::File::open(config).with_context(|| config.display().to_string())?;
     }
     let cables = [options.lan.unwrap_or_else(default_lan), options.wan].into_iter().chain(options.nic);
+    let capture_socket = options.capture.unwrap_or_else(|| unless_taken(capture::default_socket()));
     let machine = Machine {
         board: options.machine,
         memory: options.memory,
@@ -57,6 +61,7 @@ pub fn run(options: Options) -> Result<()> {
         nics: cables.enumerate().map(|(index, cable)| Nic::new(index, cable)).collect(),
         config: options.config,
         append: options.append,
+        more: capture::port(&capture_socket),
         ..Machine::new(image)
     };
     let mut command = machine.command(&qemu);
@@ -71,16 +76,26 @@ pub fn run(options: Options) -> Result<()> {
             );
         }
     }
+    let socket = if capture_socket == capture::default_socket() {
+        String::new()
+    } else {
+        format!(" --socket {}", capture_socket.display())
+    };
+    eprintln!("rutter: frames go to a file with: cargo run -- capture{socket} --out FILE.pcapng");
     eprintln!("rutter: Ctrl-A X quits, Ctrl-A H lists the other keys, Ctrl-A Ctrl-A is Ctrl-A itself");
     // The machine takes this process's place: signals and the exit status are its own.
     Err(command.exec()).context("QEMU")
 }
 
-/// A socket of this user. Where a router listens already, this one gets another.
+/// A socket of this user.
 fn default_lan() -> Cable {
     let dir = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     let uid = rustix::process::getuid().as_raw();
-    let path = dir.join(format!("rutter-{uid}-lan.sock"));
+    Cable::Unix(unless_taken(dir.join(format!("rutter-{uid}-lan.sock"))))
+}
+
+/// Where a router listens already, this one gets another socket.
+fn unless_taken(path: PathBuf) -> PathBuf {
     let taken = UnixStream::connect(&path).is_ok();
-    Cable::Unix(if taken { dir.join(format!("rutter-{uid}-lan-{}.sock", std::process::id())) } else { path })
+    if taken { path.with_extension(format!("{}.sock", std::process::id())) } else { path }
 }

@@ -21,6 +21,7 @@ mod offload;
 mod policy;
 mod raw;
 mod source_limit;
+mod tcpdump;
 mod tracking;
 mod windows;
 

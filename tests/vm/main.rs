@@ -2,6 +2,7 @@
 
 mod boards;
 mod cables;
+mod capture;
 mod cards;
 mod configuration;
 mod console;

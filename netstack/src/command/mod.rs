@@ -1,6 +1,7 @@
 //! Text in, text out: the commands, the line editor and the listings. Pure, like all of the plane.
 
 mod argument;
+mod capture;
 mod complete;
 mod conntrack;
 mod console;
@@ -22,6 +23,7 @@ mod shell;
 mod show_config;
 mod sysctl;
 mod system;
+mod tcpdump;
 #[cfg(test)]
 mod tests;
 mod traceroute;
@@ -31,6 +33,7 @@ use alloc::{format, string::String};
 use smoltcp::time::Instant;
 
 pub(crate) use argument::Failure;
+pub use capture::CapturePort;
 pub use console::Console;
 pub(crate) use job::{Action, Job, Progress, Read, Session};
 pub use shell::load;
@@ -51,6 +54,10 @@ pub trait Platform {
     }
     /// What the driver of a network card has counted, by name (`ethtool -S`).
     fn card_counters(&self, _: PortId, _each: &mut dyn FnMut(&str, u64)) {}
+    /// The second serial port, where there is one.
+    fn capture_port(&mut self) -> Option<&mut CapturePort> {
+        None
+    }
     /// Ends the machine once all output is out.
     fn power(&mut self, action: Power);
 }
@@ -148,6 +155,7 @@ static COMMANDS: &[Command] = commands! {
     "reboot" system::reboot, none, "Starts the machine anew.", "usage: reboot";
     "route" habit::route, |_| &["-n"], "Shows the routes.", "usage: route [-n]";
     "sysctl" sysctl::parse, |_| &["-a", "-w", "-n", "-q", "-e"], "Shows and sets switches and timers.", sysctl::USAGE;
+    "tcpdump" tcpdump::parse, tcpdump::words, "Prints the frames that come in and leave.", tcpdump::USAGE;
     "traceroute" traceroute::parse, |_| &["-I", "-f", "-m", "-n", "-q", "-w"], "Shows the routers on the way to a host.", traceroute::USAGE;
     "true" shell::succeed, none, "Does nothing, successfully.", "usage: true";
     "uname" system::uname, |_| &["-a"], "Shows name and version of this system.", "usage: uname [-a | -r | -n | -m]";
