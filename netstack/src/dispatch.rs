@@ -27,7 +27,7 @@ use crate::{
         shortcut::{Course, ShortcutId},
         tick::{Tick, Ticks},
     },
-    trace::Silent,
+    trace::{Silent, Trace},
 };
 use smoltcp::wire::{EthernetAddress, Ipv4Address};
 
@@ -62,9 +62,31 @@ impl Router {
         &mut self,
         cx: &mut Context<'_>,
         origin: Origin,
+        packet: Packet,
+        headers: &Headers,
+        found: Found,
+    ) -> Outcome {
+        if self.taps.tracer().is_on()
+            && self.taps.tracer().fits(origin.ingress, packet.bytes(), packet.len())
+            && let Some(mut story) = self.taps.tracer_mut().begin(cx.now)
+        {
+            self.explain_arrival(origin.ingress, headers, &mut story);
+            let outcome = self.process_by(cx, origin, packet, headers, found, &mut story);
+            story.end(outcome);
+            self.taps.tracer_mut().keep(story);
+            return outcome;
+        }
+        self.process_by(cx, origin, packet, headers, found, &mut Silent)
+    }
+
+    fn process_by<T: Trace>(
+        &mut self,
+        cx: &mut Context<'_>,
+        origin: Origin,
         mut packet: Packet,
         headers: &Headers,
         found: Found,
+        trace: &mut T,
     ) -> Outcome {
         let mut arrival = Arrival {
             ingress: origin.ingress,
@@ -78,12 +100,15 @@ impl Router {
             effects: true,
         };
         let mut decision = Decision::new(arrival.headers);
-        self.decide(&arrival, cx.random, &mut Silent, &mut decision);
+        self.decide(&arrival, cx.random, trace, &mut decision);
         if let FlowPart::Moved { id } = decision.flow {
             self.connections.end(id);
             arrival.found = None;
             decision = Decision::new(arrival.headers);
-            self.decide(&arrival, cx.random, &mut Silent, &mut decision);
+            self.decide(&arrival, cx.random, trace, &mut decision);
+        }
+        if T::ON {
+            self.explain_way(&decision, headers, &mut packet.bytes().to_vec(), cx.now, trace);
         }
         let egress = decision.way.ok().and_then(Way::egress);
         self.count(&decision.trail, &arrival, egress);

@@ -130,13 +130,7 @@ impl Router {
             Ok(headers) => headers,
             Err(reason) => return vec![format!("verdict     DROP {reason}: {}", reason.text())],
         };
-        let origin = probe.ingress.map_or("out", |_| "in");
-        let name = probe.ingress.map_or("", |id| self.config.name(id).as_str());
-        trace.station(format_args!(
-            "{origin:<11} {name}{}{}",
-            if name.is_empty() { "" } else { ": " },
-            Summary(&headers)
-        ));
+        self.explain_arrival(probe.ingress, &headers, &mut trace);
         if let Some(id) = probe.ingress.filter(|id| !self.config.interface(*id).up) {
             let reason = DropReason::InterfaceDown;
             trace.station(format_args!("verdict     DROP {reason}: {} is down", self.config.name(id)));
@@ -174,13 +168,26 @@ impl Router {
         trace.lines
     }
 
-    fn explain_way(
+    /// The first line: the packet, and where it comes in.
+    pub(crate) fn explain_arrival(
+        &self,
+        ingress: Option<InterfaceId>,
+        headers: &Headers,
+        trace: &mut impl Trace,
+    ) {
+        let origin = ingress.map_or("out", |_| "in");
+        let name = ingress.map_or("", |id| self.config.name(id).as_str());
+        let colon = if name.is_empty() { "" } else { ": " };
+        trace.station(format_args!("{origin:<11} {name}{colon}{}", Summary(headers)));
+    }
+
+    pub(crate) fn explain_way(
         &self,
         decision: &Decision,
         headers: &Headers,
         frame: &mut [u8],
         now: Instant,
-        trace: &mut Transcript,
+        trace: &mut impl Trace,
     ) {
         let way = match decision.way {
             Ok(way) => way,
@@ -233,7 +240,7 @@ impl Router {
         hop: NextHop,
         address: Ipv4Address,
         now: Instant,
-        trace: &mut Transcript,
+        trace: &mut impl Trace,
     ) -> String {
         let name = self.config.name(hop.interface);
         match self.neighbors.get(hop.interface, address, now) {

@@ -56,7 +56,13 @@ impl Router {
     #[cold]
     fn advance_in_sight(&mut self, cx: &mut Context<'_>, link: &Link, packet: Packet) -> Outcome {
         self.taps.show(cx.now, link.interface, true, &packet);
-        let outcome = self.advance(cx, link, packet);
+        let followed = self.taps.tracer().fits(Some(link.interface), packet.bytes(), packet.len());
+        let outcome = if followed {
+            // The short way has no stations.
+            self.receive_slowly(cx, link.interface, Undecided { packet, found: None })
+        } else {
+            self.advance(cx, link, packet)
+        };
         self.taps.settle(outcome);
         self.show_sent(cx);
         outcome

@@ -22,6 +22,7 @@ mod policy;
 mod raw;
 mod source_limit;
 mod tcpdump;
+mod trace;
 mod tracking;
 mod windows;
 

@@ -27,9 +27,7 @@ fn tshark(file: &PathBuf) -> Vec<String> {
         "udp.payload",
     ];
     let mut command = Command::new("tshark");
-    command
-        .args(["-n", "-T", "fields", "-E", "separator=/s", "-r"])
-        .arg(file);
+    command.args(["-n", "-T", "fields", "-E", "separator=/s", "-r"]).arg(file);
     command.args(fields.iter().flat_map(|field| ["-e", field]));
     let output = command.output().expect("tshark is installed");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

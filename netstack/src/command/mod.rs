@@ -26,6 +26,7 @@ mod system;
 mod tcpdump;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod traceroute;
 
 use crate::{config::Config, interface::PortId};
@@ -156,6 +157,7 @@ static COMMANDS: &[Command] = commands! {
     "route" habit::route, |_| &["-n"], "Shows the routes.", "usage: route [-n]";
     "sysctl" sysctl::parse, |_| &["-a", "-w", "-n", "-q", "-e"], "Shows and sets switches and timers.", sysctl::USAGE;
     "tcpdump" tcpdump::parse, tcpdump::words, "Prints the frames that come in and leave.", tcpdump::USAGE;
+    "trace" trace::parse, trace::words, "Follows real packets, station by station.", trace::USAGE;
     "traceroute" traceroute::parse, |_| &["-I", "-f", "-m", "-n", "-q", "-w"], "Shows the routers on the way to a host.", traceroute::USAGE;
     "true" shell::succeed, none, "Does nothing, successfully.", "usage: true";
     "uname" system::uname, |_| &["-a"], "Shows name and version of this system.", "usage: uname [-a | -r | -n | -m]";

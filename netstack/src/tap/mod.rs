@@ -1,17 +1,19 @@
-//! Taps: frames that come in and leave, copied for whoever asked for them (`tcpdump`, the recorder). Where nobody did, a
-//! burst of frames costs one look at [`Taps::are_open`].
+//! Taps: frames that come in and leave, copied for whoever asked for them (`tcpdump`, the recorder), or followed on their way
+//! (`trace`). Where nobody did, a burst of frames costs one look at [`Taps::are_open`].
 
 pub mod filter;
 pub mod pcapng;
 mod ring;
 pub mod stream;
 pub mod text;
+pub mod tracer;
 
 use crate::{interface::InterfaceId, offload::Offload, outcome::Outcome, packet::Packet};
 use alloc::{boxed::Box, vec::Vec};
 use filter::Filter;
 use ring::Ring;
 use smoltcp::time::Instant;
+use tracer::{Match, Tracer};
 
 /// Taps that can be open at once.
 const MOST: usize = 4;
@@ -76,6 +78,7 @@ struct Tap {
 #[derive(Default)]
 pub struct Taps {
     taps: [Option<Box<Tap>>; MOST],
+    tracer: Tracer,
     open: bool,
 }
 
@@ -91,7 +94,7 @@ impl Taps {
         let place = self.taps.iter().position(Option::is_none)?;
         let ring = Ring::new(wish.memory);
         self.taps[place] = Some(Box::new(Tap { wish, ring, counts: Counts::default(), pending: None }));
-        self.open = true;
+        self.look();
         Some(TapId(place))
     }
 
@@ -99,8 +102,33 @@ impl Taps {
     pub fn close(&mut self, tap: TapId) -> Counts {
         let counts = self.counts(tap);
         self.taps[tap.0] = None;
-        self.open = self.taps.iter().any(Option::is_some);
+        self.look();
         counts
+    }
+
+    /// Whom `trace` follows, and what they met.
+    pub fn tracer(&self) -> &Tracer {
+        &self.tracer
+    }
+
+    pub(crate) fn tracer_mut(&mut self) -> &mut Tracer {
+        &mut self.tracer
+    }
+
+    /// Follows these packets from now on.
+    pub fn start_trace(&mut self, wanted: Match) {
+        self.tracer.start(wanted);
+        self.look();
+    }
+
+    /// Follows none any more.
+    pub fn stop_trace(&mut self) {
+        self.tracer.stop();
+        self.look();
+    }
+
+    fn look(&mut self) {
+        self.open = self.tracer.is_on() || self.taps.iter().any(Option::is_some);
     }
 
     /// What a tap has counted.
