@@ -33,6 +33,11 @@ pub unsafe fn init(memory: &[Range]) {
     }
 }
 
+/// Whether somebody is taking memory, or giving it back, and was interrupted by a panic.
+pub fn is_locked() -> bool {
+    HEAP.0.is_locked()
+}
+
 /// Bytes that are free.
 pub fn free() -> u64 {
     HEAP.0.lock().iter().filter(|heap| heap.size() > 0).map(|heap| heap.free() as u64).sum()

@@ -85,6 +85,7 @@ struct Kernel {
 
 impl Kernel {
     fn run(mut self) -> ! {
+        panic::set_router(&mut self.router);
         loop {
             let now = clock::now();
             let mut busy = self.receive(now);

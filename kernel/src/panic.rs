@@ -1,23 +1,34 @@
 //! The end of a run that went wrong: what is known goes straight to the serial port, then the machine starts again, or
 //! switches off where the command line says `panic=off`.
 
-use crate::{logger, power, serial, tables};
+use crate::{heap, logger, power, serial, tables};
 use boot::memory::Range;
 use core::{
     arch::asm,
     fmt::Write,
     panic::PanicInfo,
-    sync::atomic::{AtomicBool, Ordering},
+    ptr::null_mut,
+    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
 };
+use netstack::{command, router::Router};
 
 const MOST_FRAMES: usize = 32;
 
+/// Frames of the recording that are printed.
+const RECORDED_FRAMES: usize = 64;
+
 static ENTERED: AtomicBool = AtomicBool::new(false);
 static SWITCH_OFF: AtomicBool = AtomicBool::new(false);
+static ROUTER: AtomicPtr<Router> = AtomicPtr::new(null_mut());
 
 /// Chooses what follows a panic: switching off instead of starting again.
 pub fn set_switch_off(off: bool) {
     SWITCH_OFF.store(off, Ordering::Relaxed);
+}
+
+/// Has the recording of this router printed in a panic. It must stay where it is.
+pub fn set_router(router: &mut Router) {
+    ROUTER.store(router, Ordering::Relaxed);
 }
 
 /// To be called first. Where the printing itself goes wrong, the machine starts again at once.
@@ -31,6 +42,7 @@ pub fn enter() {
 /// Prints the backtrace and ends the machine. `frame` is the frame pointer of the innermost function.
 pub fn finish(frame: u64, stack: u64, at: Option<u64>) -> ! {
     let _ = backtrace(frame, stack, at, &mut serial::Direct);
+    print_recording();
     if SWITCH_OFF.load(Ordering::Relaxed) {
         power::off()
     }
@@ -45,6 +57,20 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     // SAFETY: reads two registers.
     unsafe { asm!("mov {}, rbp", "mov {}, rsp", out(reg) frame, out(reg) stack, options(nomem, nostack)) };
     finish(frame, stack, None)
+}
+
+/// Prints the last frames that were recorded. Where that goes wrong, as memory may be in disorder, the machine starts again.
+fn print_recording() {
+    let router = ROUTER.load(Ordering::Relaxed);
+    if router.is_null() || heap::is_locked() {
+        return;
+    }
+    // SAFETY: the router lives in the event loop, which never returns, and nothing but this runs any more. Whatever was being
+    // changed in it is looked at by code that checks every index.
+    let router = unsafe { &*router };
+    command::dump(router, RECORDED_FRAMES, &mut |line| {
+        let _ = writeln!(serial::Direct, "{line}");
+    });
 }
 
 /// The part of a stack that is in use, from `pointer` up; empty where `pointer` is in no stack.

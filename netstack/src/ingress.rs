@@ -55,7 +55,8 @@ impl Router {
     /// The same where somebody looks on.
     #[cold]
     fn advance_in_sight(&mut self, cx: &mut Context<'_>, link: &Link, packet: Packet) -> Outcome {
-        self.taps.show(cx.now, link.interface, true, &packet);
+        let flow = if self.taps.want_flows() { self.flow_image(&packet, cx.now) } else { None };
+        self.taps.show(cx.now, link.interface, true, &packet, flow);
         let followed = self.taps.tracer().fits(Some(link.interface), packet.bytes(), packet.len());
         let outcome = if followed {
             // The short way has no stations.
@@ -72,7 +73,7 @@ impl Router {
     pub(crate) fn show_sent(&mut self, cx: &mut Context<'_>) {
         for (port, packet) in cx.exchange.newly_sent() {
             if let Some(link) = self.links.get(usize::from(port.0)) {
-                self.taps.show(cx.now, link.interface, false, packet);
+                self.taps.show(cx.now, link.interface, false, packet, None);
             }
         }
     }

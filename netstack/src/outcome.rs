@@ -20,6 +20,20 @@ pub enum Outcome {
     Dropped(DropReason),
 }
 
+impl fmt::Display for Outcome {
+    /// What a recording says of a packet; behind a colon, what it means.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Forwarded(port) => write!(f, "forwarded out of eth{}", port.0),
+            Self::Delivered => f.write_str("delivered to the router"),
+            Self::Consumed => f.write_str("consumed"),
+            Self::Parked => f.write_str("parked until its next hop answers"),
+            Self::Held => f.write_str("held until its first fragment comes"),
+            Self::Dropped(reason) => write!(f, "dropped {reason}: {}", reason.text()),
+        }
+    }
+}
+
 macro_rules! drop_reasons {
     ($($name:ident $label:literal $text:literal,)*) => {
         /// Why a packet was dropped. `drops` on the console shows the counter of each.

@@ -317,6 +317,7 @@ impl Router {
         }
         if stale != Change::NONE {
             self.shortcuts.clear();
+            self.restart_recording();
         }
     }
 

@@ -5,5 +5,6 @@ pub mod image;
 pub mod lab;
 pub mod machine;
 pub mod nic;
+pub mod replay;
 pub mod setup;
 pub mod workspace;

@@ -3,6 +3,7 @@
 mod bench;
 mod capture_command;
 mod demo;
+mod replay_command;
 mod run;
 
 use std::process::ExitCode;
@@ -29,6 +30,8 @@ enum Command {
     Run(run::Options),
     /// Write the frames of the router that runs to a file that Wireshark reads
     Capture(capture_command::Options),
+    /// Send a recording of a router through the plane on this machine, and compare the verdicts
+    Replay(replay_command::Options),
     /// Build the release image; the last line of output is its path
     Image,
     /// Play the hosts on both sides of the router, and judge what they see
@@ -58,6 +61,7 @@ fn execute(command: Option<Command>) -> Result<()> {
         None => execute(Arguments::parse_from(["rutter", "run"]).command),
         Some(Command::Run(options)) => run::run(options),
         Some(Command::Capture(options)) => capture_command::run(options),
+        Some(Command::Replay(options)) => replay_command::run(options),
         Some(Command::Image) => {
             let image = image::build()?;
             println!("{}", image.display());

@@ -20,6 +20,7 @@ mod network;
 mod offload;
 mod policy;
 mod raw;
+mod record;
 mod source_limit;
 mod tcpdump;
 mod trace;

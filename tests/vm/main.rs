@@ -10,4 +10,5 @@ mod faults;
 mod gateway;
 mod idle;
 mod power;
+mod record;
 mod wire;

@@ -18,6 +18,7 @@ mod job;
 mod ping;
 mod print;
 mod probing;
+mod record;
 mod script;
 mod shell;
 mod show_config;
@@ -37,7 +38,9 @@ pub(crate) use argument::Failure;
 pub use capture::CapturePort;
 pub use console::Console;
 pub(crate) use job::{Action, Job, Progress, Read, Session};
+pub use record::{BEGIN, END, dump};
 pub use shell::load;
+pub(crate) use show_config::commands;
 
 /// What the commands ask of the machine below.
 pub trait Platform {
@@ -154,6 +157,7 @@ static COMMANDS: &[Command] = commands! {
     "ping" ping::parse, |_| &["-I", "-W", "-c", "-i", "-n", "-q", "-s", "-t"], "Asks a host for echoes.", ping::USAGE;
     "poweroff" system::poweroff, none, "Switches the machine off.", "usage: poweroff";
     "reboot" system::reboot, none, "Starts the machine anew.", "usage: reboot";
+    "record" record::parse, record::words, "Records frames with what becomes of them.", record::USAGE;
     "route" habit::route, |_| &["-n"], "Shows the routes.", "usage: route [-n]";
     "sysctl" sysctl::parse, |_| &["-a", "-w", "-n", "-q", "-e"], "Shows and sets switches and timers.", sysctl::USAGE;
     "tcpdump" tcpdump::parse, tcpdump::words, "Prints the frames that come in and leave.", tcpdump::USAGE;

@@ -30,6 +30,22 @@ pub enum TcpState {
     Close,
 }
 
+impl TcpState {
+    /// Every state, by its number.
+    pub(crate) const ALL: [Self; 10] = [
+        Self::None,
+        Self::SynSent,
+        Self::SynSent2,
+        Self::SynRecv,
+        Self::Established,
+        Self::FinWait,
+        Self::CloseWait,
+        Self::LastAck,
+        Self::TimeWait,
+        Self::Close,
+    ];
+}
+
 /// What the flags of a segment mean for a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {

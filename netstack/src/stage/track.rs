@@ -140,14 +140,25 @@ pub(crate) fn track(connections: &Connections, settings: &ConntrackSysctl, arriv
 
 /// An ICMP error belongs to the flow whose packet it quotes, as that packet was when it left here.
 fn track_error(connections: &Connections, frame: &[u8], headers: &Headers, now: Tick) -> Tracked {
-    let end = (headers.l3 + usize::from(headers.total_length)).min(frame.len());
-    let quote = Quote::parse(&frame[..end], headers.l4);
-    // It must be addressed to the sender of what it quotes.
-    let quote = quote.filter(|quote| quote.source == headers.destination);
-    match quote.and_then(|quote| connections.flows.find(&quoted_tuple(&quote).inverted(), now)) {
+    match find_by_quote(connections, frame, headers, now) {
         Some((id, direction)) => Tracked::Related { id, direction },
         None => Tracked::Invalid,
     }
+}
+
+/// The flow that an ICMP error is about, and the direction in which the error runs. `None` for what is no such error.
+pub(crate) fn find_by_quote(
+    connections: &Connections,
+    frame: &[u8],
+    headers: &Headers,
+    now: Tick,
+) -> Option<(FlowId, Direction)> {
+    let Transport::IcmpError { .. } = headers.transport else { return None };
+    let end = (headers.l3 + usize::from(headers.total_length)).min(frame.len());
+    let quote = Quote::parse(&frame[..end], headers.l4);
+    // It must be addressed to the sender of what it quotes.
+    let quote = quote.filter(|quote| quote.source == headers.destination)?;
+    connections.flows.find(&quoted_tuple(&quote).inverted(), now)
 }
 
 /// NEW until an answer was seen.

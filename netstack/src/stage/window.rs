@@ -134,6 +134,22 @@ pub struct Windows {
 }
 
 impl Windows {
+    /// Bytes of [`Windows::to_bytes`].
+    pub(crate) const BYTES: usize = 11;
+
+    /// For a recording.
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let [[a, b, c, d], [e, f, g, h]] = self.expected.map(u32::to_le_bytes);
+        let Offers { reach: [i, j], unused } = self.offers;
+        [a, b, c, d, e, f, g, h, i, j, unused]
+    }
+
+    /// The windows that these bytes are.
+    pub(crate) fn from_bytes([a, b, c, d, e, f, g, h, i, j, unused]: [u8; Self::BYTES]) -> Self {
+        let expected = [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes);
+        Self { expected, offers: Offers { reach: [i, j].map(|reach| reach.min(ANYWHERE)), unused } }
+    }
+
     /// After the SYN that begins a connection. Of the other end it is known what it will have to acknowledge.
     pub fn opened(syn: &Segment) -> Self {
         let blank = Self { expected: [0; 2], offers: Offers::new(LEAST_BITS, [0; 2]) };

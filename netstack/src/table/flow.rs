@@ -2,8 +2,10 @@
 //!
 //! Tuples are kept as they stand in a frame, so that the fast path compares and writes them in whole words.
 
+mod image;
 mod table;
 
+pub use image::FlowImage;
 pub use table::{FlowStatistics, FlowTable};
 
 use super::{shortcut::ShortcutId, tick::Tick};

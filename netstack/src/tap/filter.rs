@@ -118,6 +118,11 @@ impl Filter {
         parse::parse(expression)
     }
 
+    /// What comes in.
+    pub fn inbound() -> Self {
+        Self([Step::Ask(Question::Received(true))].into())
+    }
+
     /// Whether a frame fits. `head` is its beginning with all headers, `length` the bytes that it has in all.
     pub fn fits(&self, head: &[u8], length: usize, received: bool) -> bool {
         if self.0.is_empty() {

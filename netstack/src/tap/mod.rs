@@ -3,15 +3,20 @@
 
 pub mod filter;
 pub mod pcapng;
+pub mod recorder;
 mod ring;
 pub mod stream;
 pub mod text;
 pub mod tracer;
 
-use crate::{interface::InterfaceId, offload::Offload, outcome::Outcome, packet::Packet};
+use crate::{
+    interface::InterfaceId, offload::Offload, outcome::Outcome, packet::Packet, table::flow::FlowImage,
+};
 use alloc::{boxed::Box, vec::Vec};
 use filter::Filter;
+use recorder::Recorder;
 use ring::Ring;
+pub use ring::offload_from_bytes;
 use smoltcp::time::Instant;
 use tracer::{Match, Tracer};
 
@@ -36,6 +41,8 @@ pub struct Sight {
     pub verdict: Verdict,
     /// What was left to a card.
     pub offload: Offload,
+    /// The flow that it met, as it was then; for a recording alone.
+    pub flow: Option<FlowImage>,
 }
 
 /// What a tap is to keep.
@@ -79,6 +86,7 @@ struct Tap {
 pub struct Taps {
     taps: [Option<Box<Tap>>; MOST],
     tracer: Tracer,
+    recorder: Option<Recorder>,
     open: bool,
 }
 
@@ -152,11 +160,35 @@ impl Taps {
         self.taps[tap.0].as_ref()?.ring.read(place, frame)
     }
 
+    /// Forgets what a tap holds.
+    pub(crate) fn clear(&mut self, tap: TapId) {
+        if let Some(tap) = &mut self.taps[tap.0] {
+            tap.ring = Ring::new(tap.wish.memory);
+        }
+    }
+
+    /// Whether frames have made room for later ones.
+    pub(crate) fn has_lost(&self, tap: TapId) -> bool {
+        self.taps[tap.0].as_ref().is_some_and(|tap| tap.ring.has_lost())
+    }
+
+    /// Whether somebody wants to know the flows of frames.
+    pub(crate) fn want_flows(&self) -> bool {
+        self.recorder.is_some()
+    }
+
     /// Shows a frame to all taps. That of one that came in is to be settled.
-    pub(crate) fn show(&mut self, time: Instant, interface: InterfaceId, received: bool, packet: &Packet) {
+    pub(crate) fn show(
+        &mut self,
+        time: Instant,
+        interface: InterfaceId,
+        received: bool,
+        packet: &Packet,
+        flow: Option<FlowImage>,
+    ) {
         let length = packet.len();
         let offload = *packet.offload();
-        let sight = Sight { time, interface, received, length: length as u32, verdict: None, offload };
+        let sight = Sight { time, interface, received, length: length as u32, verdict: None, offload, flow };
         for tap in self.taps.iter_mut().flatten() {
             let wish = &tap.wish;
             if wish.interface.is_some_and(|wanted| wanted != interface)

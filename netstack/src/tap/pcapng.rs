@@ -139,6 +139,7 @@ mod tests {
             length: 60,
             verdict: None,
             offload: Offload::None,
+            flow: None,
         };
         packet(3, 0x0000_0001_0000_0002, &sight, &[7, 8, 9], "why", &mut out);
         #[rustfmt::skip]

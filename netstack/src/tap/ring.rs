@@ -6,6 +6,7 @@ use crate::{
     offload::{Offload, Partial, Segmentation, SegmentationKind},
     outcome::{DropReason, Outcome},
     packet::Packet,
+    table::flow::FlowImage,
 };
 use alloc::{boxed::Box, vec, vec::Vec};
 use core::num::NonZeroU16;
@@ -15,6 +16,8 @@ use smoltcp::time::Instant;
 const HEAD: usize = 32;
 /// Where in them the verdict is.
 const VERDICT: usize = 20;
+/// Where in them the length of the flow's image is.
+const FLOW: usize = 19;
 
 /// The memory. Places are counts of bytes since the start; in the memory they wrap around.
 pub struct Ring {
@@ -34,10 +37,16 @@ impl Ring {
         self.start == self.end
     }
 
+    /// Whether frames have made room for later ones.
+    pub fn has_lost(&self) -> bool {
+        self.start > 0
+    }
+
     /// Adds `kept` bytes of a frame, and gives its place. `overwrite`: the oldest ones make room; else `None` where there is
     /// none.
     pub fn push(&mut self, sight: &Sight, packet: &Packet, kept: usize, overwrite: bool) -> Option<u64> {
-        let needed = HEAD + kept;
+        let flow = sight.flow.as_ref().map_or(&[][..], FlowImage::bytes);
+        let needed = HEAD + flow.len() + kept;
         if needed > self.bytes.len() {
             return None;
         }
@@ -54,9 +63,11 @@ impl Ring {
         head[12..16].copy_from_slice(&sight.length.to_le_bytes());
         head[16..18].copy_from_slice(&sight.interface.0.to_le_bytes());
         head[18] = sight.received.into();
+        head[FLOW] = flow.len() as u8;
         head[VERDICT..VERDICT + 2].copy_from_slice(&verdict_to_bytes(sight.verdict));
         head[22..30].copy_from_slice(&offload_to_bytes(&sight.offload));
         self.write(&head);
+        self.write(flow);
         let mut left = kept;
         for part in packet.parts() {
             let part = &part[..part.len().min(left)];
@@ -93,12 +104,10 @@ impl Ring {
         let head: [u8; HEAD] = core::array::from_fn(|offset| self.bytes[self.index(place + offset as u64)]);
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let micros = u64::from(word(0)) | (u64::from(word(4)) << 32);
-        let kept = word(8) as usize;
-        frame.clear();
-        let from = self.index(place + HEAD as u64);
-        let first = &self.bytes[from..self.bytes.len().min(from + kept)];
-        frame.extend_from_slice(first);
-        frame.extend_from_slice(&self.bytes[..kept - first.len()]);
+        let (kept, flow_length) = (word(8) as usize, u64::from(head[FLOW]));
+        self.copy(place + HEAD as u64, flow_length as usize, frame);
+        let flow = FlowImage::from_bytes(frame);
+        self.copy(place + HEAD as u64 + flow_length, kept, frame);
         let sight = Sight {
             time: Instant::from_micros(micros as i64),
             interface: InterfaceId(u16::from_le_bytes([head[16], head[17]])),
@@ -106,8 +115,17 @@ impl Ring {
             length: word(12),
             verdict: verdict_from_bytes([head[VERDICT], head[VERDICT + 1]]),
             offload: offload_from_bytes(&head[22..30]),
+            flow,
         };
-        Some((sight, place + (HEAD + kept) as u64))
+        Some((sight, place + self.length_at(place)))
+    }
+
+    fn copy(&self, place: u64, length: usize, to: &mut Vec<u8>) {
+        to.clear();
+        let from = self.index(place);
+        let first = &self.bytes[from..self.bytes.len().min(from + length)];
+        to.extend_from_slice(first);
+        to.extend_from_slice(&self.bytes[..length - first.len()]);
     }
 
     fn index(&self, place: u64) -> usize {
@@ -116,7 +134,8 @@ impl Ring {
 
     fn length_at(&self, place: u64) -> u64 {
         let kept: [u8; 4] = core::array::from_fn(|offset| self.bytes[self.index(place + 8 + offset as u64)]);
-        HEAD as u64 + u64::from(u32::from_le_bytes(kept))
+        let flow = self.bytes[self.index(place + FLOW as u64)];
+        HEAD as u64 + u64::from(flow) + u64::from(u32::from_le_bytes(kept))
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -152,7 +171,8 @@ fn verdict_from_bytes([kind, detail]: [u8; 2]) -> Verdict {
     })
 }
 
-fn offload_to_bytes(offload: &Offload) -> [u8; 8] {
+/// What was left to a card, in a few bytes.
+pub fn offload_to_bytes(offload: &Offload) -> [u8; 8] {
     let Offload::Partial(partial) = offload else {
         return [u8::from(*offload == Offload::Verified), 0, 0, 0, 0, 0, 0, 0];
     };
@@ -169,7 +189,8 @@ fn offload_to_bytes(offload: &Offload) -> [u8; 8] {
     [2, start, start_high, offset, kind, ecn.into(), size, size_high]
 }
 
-fn offload_from_bytes(bytes: &[u8]) -> Offload {
+/// What these bytes say was left to a card.
+pub fn offload_from_bytes(bytes: &[u8]) -> Offload {
     let &[state, start, start_high, offset, kind, ecn, size, size_high] = bytes else { return Offload::None };
     let kind = match kind {
         1 => Some(SegmentationKind::Tcp4),
@@ -203,6 +224,7 @@ mod tests {
             length: 40,
             verdict: None,
             offload: Offload::None,
+            flow: None,
         }
     }
 

@@ -73,7 +73,7 @@ impl Stream {
 /// Why a frame went no further.
 fn reason(sight: &Sight) -> String {
     match sight.verdict {
-        Some(Outcome::Dropped(reason)) => format!("dropped {reason}: {}", reason.text()),
+        Some(verdict @ Outcome::Dropped(_)) => format!("{verdict}"),
         _ => String::new(),
     }
 }

@@ -28,6 +28,7 @@ fn sight(frame: &[u8], micros: i64) -> Sight {
         length: frame.len() as u32,
         verdict: None,
         offload: Offload::None,
+        flow: None,
     }
 }
 

@@ -1,0 +1,165 @@
+//! The flight recorder: the last frames that came in, what became of them, and the flows that they met, so that they can be
+//! sent through the plane once more (`record`, and `cargo run -- replay` on the host).
+
+use super::{
+    Sight, TapId, Wish,
+    filter::Filter,
+    pcapng::{self, Out},
+    ring::offload_to_bytes,
+};
+use crate::{
+    command,
+    headers::Headers,
+    interface::mac_text,
+    offload::Offload,
+    packet::Packet,
+    router::Router,
+    stage::track,
+    table::{
+        flow::{Direction, FlowImage},
+        neighbor::View,
+        tick::Tick,
+    },
+};
+use alloc::{format, string::String, vec::Vec};
+use core::fmt::Write;
+use smoltcp::time::Instant;
+
+/// Neighbours that a recording names.
+const MOST_NEIGHBORS: usize = 512;
+/// The longest configuration that a recording carries: as much as fits into an option of pcapng.
+const LONGEST_CONFIGURATION: usize = 60_000;
+
+/// A recording that is being made.
+pub struct Recorder {
+    tap: TapId,
+    /// The neighbours at its beginning, as commands.
+    neighbors: String,
+}
+
+impl Router {
+    /// Records the frames that come in from now on, in `memory` bytes, of each `snapshot` bytes. `false`: too many look on
+    /// already.
+    pub fn start_recording(&mut self, memory: usize, snapshot: usize) -> bool {
+        self.stop_recording();
+        let filter = Filter::inbound();
+        let Some(tap) = self.taps.open(Wish { interface: None, filter, snapshot, memory, overwrite: true })
+        else {
+            return false;
+        };
+        let neighbors = self.neighbor_commands();
+        self.taps.recorder = Some(Recorder { tap, neighbors });
+        true
+    }
+
+    /// Ends the recording and forgets it.
+    pub fn stop_recording(&mut self) {
+        if let Some(recorder) = self.taps.recorder.take() {
+            self.taps.close(recorder.tap);
+        }
+    }
+
+    /// Begins the recording anew: its frames would be judged differently now.
+    pub(crate) fn restart_recording(&mut self) {
+        if let Some(tap) = self.recording() {
+            self.taps.clear(tap);
+            let neighbors = self.neighbor_commands();
+            self.taps.recorder = Some(Recorder { tap, neighbors });
+        }
+    }
+
+    /// The tap that holds the recording, if there is one.
+    pub fn recording(&self) -> Option<TapId> {
+        self.taps.recorder.as_ref().map(|recorder| recorder.tap)
+    }
+
+    /// Begins the file of a recording: the configuration, as commands, and the interfaces.
+    pub fn begin_dump(&self, out: &mut Out) {
+        let mut text = command::commands(&self.config);
+        if text.len() > LONGEST_CONFIGURATION {
+            text = String::from("# The configuration is too long to be here.\n");
+        }
+        if let Some(recorder) = &self.taps.recorder {
+            // The replies that tell the others' addresses are among the frames, unless they made room for later ones.
+            let lost = self.taps.has_lost(recorder.tap);
+            text += if lost { self.neighbor_commands() } else { recorder.neighbors.clone() }.as_str();
+        }
+        pcapng::section(&text, out);
+        for (_, interface) in self.config.interfaces() {
+            pcapng::interface(&interface.name, interface.mac, "", out);
+        }
+    }
+
+    /// Adds the frame at `place` of the recording (0: the oldest), and gives the place of the next one.
+    pub fn dump_frame(&self, place: u64, out: &mut Out) -> Option<u64> {
+        let mut frame = Vec::new();
+        let (sight, next) = self.taps.read(self.recording()?, place, &mut frame)?;
+        let micros = sight.time.total_micros() as u64;
+        pcapng::packet(sight.interface.0.into(), micros, &sight, &frame, &notes(&sight), out);
+        Some(next)
+    }
+
+    /// The flow that a frame belongs to, or that it is about.
+    pub(crate) fn flow_image(&self, packet: &Packet, now: Instant) -> Option<FlowImage> {
+        let headers = Headers::of(packet).ok()?;
+        let (flows, tick) = (&self.connections.flows, Tick::at(now));
+        let found = self.find(now, &headers);
+        let (id, _) =
+            found.or_else(|| track::find_by_quote(&self.connections, packet.bytes(), &headers, tick))?;
+        Some(FlowImage::of(flows.get(id), flows.ingress(id), flows.mark(id), tick))
+    }
+
+    /// Lets a flow of a recording go on here, unless the same goes on already.
+    pub fn restore_flow(&mut self, image: &FlowImage, now: Instant) {
+        let tick = Tick::at(now);
+        let (original, leaving) = image.tuples();
+        if let Some((id, direction)) = self.connections.flows.find(&original, tick) {
+            let flow = self.connections.flows.get(id);
+            if direction == Direction::Original && flow.translated(Direction::Original) == leaving {
+                return;
+            }
+            self.connections.end(id);
+        }
+        let (draft, status, mark, seconds) = image.draft();
+        // A clash is a flow that this one ends.
+        if let Ok(id) = self.connections.begin(&draft, tick, seconds) {
+            self.connections.flows.get_mut(id).status = status;
+            self.connections.flows.set_mark(id, mark);
+        }
+    }
+
+    fn neighbor_commands(&self) -> String {
+        let mut text = String::new();
+        let is_static = |view: &View| {
+            let mut known = self.config.neighbors.iter();
+            known.any(|known| (known.interface, known.address) == (view.interface, view.address))
+        };
+        for view in self.neighbors.iter(self.now).filter(|view| !is_static(view)).take(MOST_NEIGHBORS) {
+            if let Some(mac) = view.mac {
+                let (address, name) = (view.address, self.config.name(view.interface));
+                let _ = writeln!(text, "ip neigh add {address} lladdr {} dev {name}", mac_text(mac));
+            }
+        }
+        text
+    }
+}
+
+/// What is noted beside a frame: for people its fate, and for a replay the rest.
+fn notes(sight: &Sight) -> String {
+    let mut text = match &sight.verdict {
+        Some(verdict) => format!("{verdict}"),
+        // It was on its way when the recording was taken.
+        None => String::new(),
+    };
+    let mut hex = |name: &str, bytes: &[u8]| {
+        let _ = write!(text, "\n{name} ");
+        bytes.iter().for_each(|byte| _ = write!(text, "{byte:02x}"));
+    };
+    if let Some(flow) = &sight.flow {
+        hex("flow", flow.bytes());
+    }
+    if sight.offload != Offload::None {
+        hex("offload", &offload_to_bytes(&sight.offload));
+    }
+    text
+}
