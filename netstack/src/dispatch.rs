@@ -236,6 +236,7 @@ impl Router {
         hop: NextHop,
         address: Ipv4Address,
     ) -> Outcome {
+        self.statistics.forwarded += u64::from(origin.ingress.is_some());
         if headers.wire_length <= hop.mtu {
             let (outcome, known) = self.send(cx, hop.interface, address, packet);
             if let (Some(neighbor), Some(ingress)) = (known, origin.ingress) {
@@ -298,6 +299,7 @@ impl Router {
         };
         let (reason, answer) = match delivery {
             Delivery::Accepted => {
+                self.statistics.delivered += 1;
                 cx.exchange.recycle(packet);
                 return Outcome::Delivered;
             }

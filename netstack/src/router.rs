@@ -96,6 +96,10 @@ pub struct Statistics {
     pub fast: u64,
     /// Packets that were decided one by one.
     pub slow: u64,
+    /// Those of them, and of what the router held back, that were sent on.
+    pub forwarded: u64,
+    /// Packets that the router's own sockets took.
+    pub delivered: u64,
 }
 
 /// What the fast path needs of a card's interface.

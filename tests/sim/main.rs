@@ -17,6 +17,7 @@ mod nat_identity;
 mod nat_pmtu;
 mod nat_ports;
 mod network;
+mod nstat;
 mod offload;
 mod policy;
 mod raw;

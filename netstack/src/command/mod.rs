@@ -15,6 +15,7 @@ mod ip;
 mod ipset;
 mod iptables;
 mod job;
+mod nstat;
 mod ping;
 mod print;
 mod probing;
@@ -154,6 +155,7 @@ static COMMANDS: &[Command] = commands! {
     "iptables-restore" iptables::parse_restore, |_| &["-T", "-c", "-n", "-t"], "Replaces rules by a text, which ends with Ctrl-D.", RESTORE;
     "iptables-save" iptables::parse_save, |_| &["-c", "-t"], "Prints all rules as a text.", "usage: iptables-save [-c] [-t TABLE]";
     "netstat" habit::netstat, |_| &["-i", "-rn"], "Shows the routes or the interfaces.", "usage: netstat { -rn | -i }";
+    "nstat" nstat::parse, |_| &["-a", "-z"], "Shows the counters of IP under Linux's names.", "usage: nstat [-a] [-z]";
     "ping" ping::parse, |_| &["-I", "-W", "-c", "-i", "-n", "-q", "-s", "-t"], "Asks a host for echoes.", ping::USAGE;
     "poweroff" system::poweroff, none, "Switches the machine off.", "usage: poweroff";
     "reboot" system::reboot, none, "Starts the machine anew.", "usage: reboot";
