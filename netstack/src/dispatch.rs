@@ -70,8 +70,8 @@ impl Router {
             && self.taps.tracer().fits(origin.ingress, packet.bytes(), packet.len())
             && let Some(mut story) = self.taps.tracer_mut().begin(cx.now)
         {
-            self.explain_arrival(origin.ingress, headers, &mut story);
-            let outcome = self.process_by(cx, origin, packet, headers, found, &mut story);
+            self.explain_arrival(origin.ingress, headers, &mut story.transcript);
+            let outcome = self.process_by(cx, origin, packet, headers, found, &mut story.transcript);
             story.end(outcome);
             self.taps.tracer_mut().keep(story);
             return outcome;

@@ -20,16 +20,30 @@ impl Trace for Silent {
     fn station(&mut self, _: fmt::Arguments<'_>) {}
 }
 
-/// Keeps every line.
-#[derive(Default)]
+/// Keeps the lines.
+#[derive(Debug)]
 pub struct Transcript {
     /// The lines in the order of the packet's way.
     pub lines: Vec<String>,
+    most: usize,
+    /// Lines that were too many.
+    pub cut: usize,
+}
+
+impl Transcript {
+    /// Keeps this many lines at most.
+    pub fn new(most: usize) -> Self {
+        Self { lines: Vec::new(), most, cut: 0 }
+    }
 }
 
 impl Trace for Transcript {
     const ON: bool = true;
     fn station(&mut self, line: fmt::Arguments<'_>) {
-        self.lines.push(alloc::format!("{line}"));
+        if self.lines.len() < self.most {
+            self.lines.push(alloc::format!("{line}"));
+        } else {
+            self.cut += 1;
+        }
     }
 }

@@ -99,7 +99,7 @@ fn it_may_begin_in_the_middle_of_flows() {
 #[test]
 fn so_may_one_whose_oldest_frames_made_room() {
     let mut bench = bench();
-    bench.command("record on -b 6");
+    bench.command("record on -b 5");
     let frames = traffic(&mut bench);
     let replayed = replayed(&mut bench);
     assert!((3..frames).contains(&replayed.len()), "{} of {frames}", replayed.len());

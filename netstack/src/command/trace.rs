@@ -71,7 +71,7 @@ impl Job for Show {
             self.0 += 1;
             let micros = story.time.total_micros();
             *out += &format!("[{:5}.{:06}]\n", micros / 1_000_000, micros % 1_000_000);
-            for line in &story.lines {
+            for line in story.lines() {
                 *out += line;
                 out.push('\n');
             }

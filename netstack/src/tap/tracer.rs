@@ -5,10 +5,9 @@ use crate::{
     interface::InterfaceId,
     outcome::Outcome,
     table::token_bucket::{Rate, TokenBucket},
-    trace::Trace,
+    trace::Transcript,
 };
-use alloc::{collections::VecDeque, string::String, vec::Vec};
-use core::fmt;
+use alloc::{collections::VecDeque, format, string::String};
 use smoltcp::time::Instant;
 
 /// Packets that are traced: a flood of them makes neither work nor lines without end.
@@ -33,20 +32,20 @@ pub struct Story {
     /// When it came.
     pub time: Instant,
     /// A line for each station.
-    pub lines: Vec<String>,
-    /// Lines that were too many.
-    cut: usize,
+    pub(crate) transcript: Transcript,
 }
 
 impl Story {
-    fn new(time: Instant) -> Self {
-        Self { time, lines: Vec::new(), cut: 0 }
+    /// The lines.
+    pub fn lines(&self) -> &[String] {
+        &self.transcript.lines
     }
 
     /// Adds what became of the packet in the end, where its decision does not say that already.
     pub(crate) fn end(&mut self, outcome: Outcome) {
-        if self.cut > 0 {
-            self.lines.push(alloc::format!("            ({} more lines)", self.cut));
+        let Transcript { lines, cut, .. } = &mut self.transcript;
+        if *cut > 0 {
+            lines.push(format!("            ({cut} more lines)"));
         }
         let text = match outcome {
             Outcome::Parked => "waits for the MAC address of its next hop",
@@ -54,18 +53,7 @@ impl Story {
             Outcome::Dropped(reason) => reason.text(),
             Outcome::Forwarded(_) | Outcome::Consumed | Outcome::Held => return,
         };
-        self.lines.push(alloc::format!("outcome     {text}"));
-    }
-}
-
-impl Trace for Story {
-    const ON: bool = true;
-    fn station(&mut self, line: fmt::Arguments<'_>) {
-        if self.lines.len() < MOST_LINES {
-            self.lines.push(alloc::format!("{line}"));
-        } else {
-            self.cut += 1;
-        }
+        lines.push(format!("outcome     {text}"));
     }
 }
 
@@ -119,7 +107,7 @@ impl Tracer {
             self.passed_over += 1;
             return None;
         }
-        Some(Story::new(now))
+        Some(Story { time: now, transcript: Transcript::new(MOST_LINES) })
     }
 
     /// Keeps a story.

@@ -15,6 +15,7 @@ use super::masquerade::{self, MASQUERADE};
 use super::report::{Report, median};
 
 pub const FORWARDED: &str = "instructions per forwarded packet";
+pub const WITH_RECORDER: &str = "instructions per forwarded packet with the recorder on";
 pub const MASQUERADED: &str = "instructions per masqueraded packet";
 pub const NEW_FLOW: &str = "instructions per new masqueraded flow";
 
@@ -27,6 +28,11 @@ pub fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     for (number, guest) in bench.guests.iter().enumerate() {
         let mut plain = Router::boot(guest, bench, "forward", "")?;
         report.add(number, FORWARDED, "", plain.cost(|_| 5000)?);
+        if matches!(guest, Guest::Rutter(_)) {
+            plain.lab.qmp.execute("cont", json!({}))?;
+            plain.lab.commands("record on")?;
+            report.add(number, WITH_RECORDER, "", plain.cost(|_| 5000)?);
+        }
         plain.lab.finish();
         let mut masquerade = Router::boot(guest, bench, "masquerade", MASQUERADE)?;
         report.add(number, MASQUERADED, "", masquerade.cost(|_| 5000)?);
