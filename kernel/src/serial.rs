@@ -100,12 +100,18 @@ impl Serial {
 
     /// For a moment when nothing else runs: before the event loop, or in a panic. Sends everything, unless nobody reads.
     pub fn send_all(&self, bytes: &[u8]) {
+        self.send_within(bytes, PATIENCE);
+    }
+
+    /// The same for somebody who reads slowly: gives up after so many looks at a full transmitter. Whether all was sent.
+    pub fn send_within(&self, bytes: &[u8], looks: usize) -> bool {
         let mut rest = bytes.iter().copied().peekable();
-        let mut patience = PATIENCE;
+        let mut patience = looks;
         while rest.peek().is_some() && patience > 0 {
             // `send` drops what it does not take only after it has taken a full FIFO.
-            patience = if self.send(rest.by_ref()) > 0 { PATIENCE } else { patience - 1 };
+            patience = if self.send(rest.by_ref()) > 0 { looks } else { patience - 1 };
         }
+        patience > 0
     }
 }
 
