@@ -123,7 +123,7 @@ impl Router {
     /// What would become of `probe`, station by station, a line each; the last lines are the verdict and the frame
     /// that would leave. Ports that would be chosen at random are chosen at random here, too.
     pub fn explain(&self, probe: &Probe, now: Instant, random: &mut dyn rand_core::Rng) -> Vec<String> {
-        let mut trace = Transcript::new(usize::MAX);
+        let mut trace = Transcript::default();
         let to = probe.ingress.map_or(EthernetAddress([0; 6]), |id| self.config.interface(id).mac);
         let mut frame = probe.frame(to);
         let mut headers = match Headers::parse(&frame, ETHERNET_HEADER) {

@@ -30,6 +30,13 @@ pub struct Transcript {
     pub cut: usize,
 }
 
+impl Default for Transcript {
+    /// Keeps all of them.
+    fn default() -> Self {
+        Self::new(usize::MAX)
+    }
+}
+
 impl Transcript {
     /// Keeps this many lines at most.
     pub fn new(most: usize) -> Self {
