@@ -57,7 +57,7 @@ impl Router {
     ///
     /// # Errors
     /// Where the slow path has to decide; the frame is then as it was.
-    #[inline]
+    #[inline(always)] // into the loop that all frames go through, and once more where somebody looks on
     pub(crate) fn repeat(
         &mut self,
         cx: &mut Context<'_>,

@@ -54,6 +54,7 @@ impl Router {
 
     /// The same where somebody looks on.
     #[cold]
+    #[inline(never)]
     fn advance_in_sight(&mut self, cx: &mut Context<'_>, link: &Link, packet: Packet) -> Outcome {
         let flow = if self.taps.want_flows() { self.flow_image(&packet, cx.now) } else { None };
         self.taps.show(cx.now, link.interface, true, &packet, flow);
@@ -86,7 +87,7 @@ impl Router {
     }
 
     /// The short way where it is open, else the long one.
-    #[inline]
+    #[inline(always)] // as `repeat`
     fn advance(&mut self, cx: &mut Context<'_>, link: &Link, packet: Packet) -> Outcome {
         match self.repeat(cx, link, packet) {
             Ok(outcome) => outcome,

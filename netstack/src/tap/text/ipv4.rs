@@ -28,13 +28,13 @@ impl Ip {
 }
 
 impl Printer {
-    /// An IPv4 packet; `named`: with `IP` before it.
-    pub(super) fn ipv4(&mut self, packet: Part<'_>, named: bool, out: &mut String) -> fmt::Result {
+    /// An IPv4 packet, which is named where no Ethernet header stands before it.
+    pub(super) fn ipv4(&mut self, packet: Part<'_>, out: &mut String) -> fmt::Result {
         let Some(first) = packet.byte(0) else { return out.write_str("IP [|ip]") };
         if first >> 4 != 4 {
             return write!(out, "IP{} (invalid)", first >> 4);
         }
-        if named {
+        if !self.style.ethernet {
             out.write_str("IP ")?;
         }
         let Some(fixed) = packet.bytes.first_chunk::<20>() else { return out.write_str("[|ip]") };
@@ -81,7 +81,7 @@ impl Printer {
     /// A packet that an ICMP error quotes, perhaps only its beginning.
     pub(super) fn quoted(&mut self, packet: Part<'_>, out: &mut String) -> fmt::Result {
         let length = packet.word(2).map_or(packet.length, usize::from).max(packet.length);
-        self.ipv4(Part { length, ..packet }, true, out)
+        self.ipv4(Part { length, ..packet }, out)
     }
 
     fn udp(&self, ip: &Ip, packet: Part<'_>, out: &mut String) -> fmt::Result {

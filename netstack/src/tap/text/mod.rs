@@ -180,7 +180,7 @@ impl Printer {
             (kind, packet) = (inner, packet.behind(4));
         }
         match kind {
-            0x0800 => self.ipv4(packet, !self.style.ethernet, out),
+            0x0800 => self.ipv4(packet, out),
             0x0806 => arp::print(packet, &self.style, out),
             _ if self.style.ethernet => Ok(()),
             _ => header(out, kind),
