@@ -13,7 +13,7 @@ pub(crate) use decision::{Answer, Arrival, Decision, FlowPart, Found, Refusal, W
 
 use crate::{
     config::{interface::ReversePath, policy::TableId},
-    headers::Headers,
+    headers::{Headers, Transport},
     interface::InterfaceId,
     outcome::DropReason,
     router::Router,
@@ -62,7 +62,7 @@ impl Router {
         self.check_redirect(arrival, decision)?;
         self.translate_destination(arrival, decision, &mut seen, random, trace);
         // As late as Linux does it, so that the rules count the same packets.
-        self.check_source(arrival, &seen, trace)?;
+        self.check_source(arrival, decision, &seen, trace)?;
         let way = self.route(arrival, decision, &seen, trace)?;
         if let (&FlowPart::Existing { id, direction, .. }, Way::Forward(hop, _)) = (&decision.flow, way)
             && (self.has_moved(id, direction, hop) || self.misses_translation(decision, arrival, &seen, hop))
@@ -87,13 +87,14 @@ impl Router {
     fn check_source<T: Trace>(
         &self,
         arrival: &Arrival<'_>,
+        decision: &Decision,
         seen: &Headers,
         trace: &mut T,
     ) -> Result<(), Refusal> {
         let Some(ingress) = arrival.ingress else { return Ok(()) };
         let (source, destination) = (arrival.headers.source, arrival.headers.destination);
         let mut checked = ipv4::check(&self.fib, source, destination);
-        if checked.is_ok() && !self.leads_back(ingress, seen) {
+        if checked.is_ok() && !self.leads_back(ingress, arrival, decision, seen) {
             checked = Err(DropReason::ReversePath);
         }
         if T::ON {
@@ -104,12 +105,23 @@ impl Router {
     }
 
     /// The reverse path, from where the packet goes after translation, as on Linux.
-    fn leads_back(&self, ingress: InterfaceId, seen: &Headers) -> bool {
+    fn leads_back(
+        &self,
+        ingress: InterfaceId,
+        arrival: &Arrival<'_>,
+        decision: &Decision,
+        seen: &Headers,
+    ) -> bool {
         let mode = self.config.sysctl.rp_filter_all.max(self.config.interface(ingress).rp_filter);
         // Whoever asks for an address has none.
         mode == ReversePath::Off
             || seen.source.is_unspecified()
-            || self.fib.reverse_path(&self.config, (seen.source, seen.destination), ingress, mode)
+            || self.fib.reverse_path(
+                &self.config,
+                (seen.source, ingress),
+                || self.query(arrival, decision, seen),
+                mode,
+            )
     }
 
     /// Connection tracking.
@@ -251,9 +263,14 @@ impl Router {
                 (tuple, tuple, None)
             }
         };
+        // An error about a packet on its way through has its source by the way that it takes, so that is not for rules to know
+        // (Linux: icmp_route_lookup).
+        let about = arrival.frame.get(seen.l4 + 24..).and_then(|rest| rest.first_chunk());
+        let is_own_error = arrival.ingress.is_none() && matches!(seen.transport, Transport::IcmpError { .. });
+        let chosen = is_own_error && about != Some(&seen.source.octets());
         Query {
             destination: seen.destination,
-            source: seen.source,
+            source: if chosen { Ipv4Address::UNSPECIFIED } else { seen.source },
             ingress: arrival.ingress.unwrap_or(InterfaceId::LOOPBACK),
             mark: decision.marking.packet,
             flow: Tuple { source: arrives.source, source_port: arrives.source_port, ..leaves },

@@ -106,6 +106,19 @@ fn what_the_router_says_leaves_by_the_uplink_whose_address_it_has() {
 }
 
 #[test]
+fn an_error_takes_the_way_that_gave_it_its_source() {
+    let mut bench = Bench::network(&format!("ip route add default via {SECOND} table 100"));
+    bench.run("ip rule add from 192.168.1.1 lookup 100");
+    assert_error(&bench.send(LAN, query().ttl(1)), LAN, (11, 0), &query().ttl(1));
+    let (port, refusal) = bench.exchange(LAN, udp((ALICE, 40000), (LAN_SIDE, 9)));
+    assert_eq!(
+        (port, refusal.source, refusal.icmp_type()),
+        (DMZ, LAN_SIDE, Some((3, 3))),
+        "it was asked for"
+    );
+}
+
+#[test]
 fn the_strict_reverse_path_follows_the_rules() {
     let mut bench = Bench::network("sysctl -w net.ipv4.conf.all.rp_filter=1");
     let ping = echo((SERVER, 7), DMZ_SIDE);
@@ -116,6 +129,12 @@ fn the_strict_reverse_path_follows_the_rules() {
     assert_eq!(bench.dropped(DMZ, ping.clone()), DropReason::ReversePath);
     bench.run(&format!("ip route replace default nexthop via 203.0.113.1 nexthop via {SECOND}"));
     assert_eq!(bench.send(DMZ, ping).len(), 1, "each of several ways is a way back");
+
+    let mut bench = Bench::network("sysctl -w net.ipv4.conf.all.rp_filter=1");
+    let foreign = udp((SERVER, 53), (WEB, 40000));
+    assert_eq!(bench.dropped(DMZ, foreign.clone()), DropReason::ReversePath);
+    bench.run(&format!("ip route add default via {SECOND} table 102\nip rule add iif eth2 lookup 102"));
+    assert_eq!(bench.exchange(DMZ, foreign).0, DMZ, "its answer comes in there");
 }
 
 #[test]

@@ -292,17 +292,25 @@ impl Fib {
         }
     }
 
-    /// Whether a packet from `source` to `destination` may come in on `ingress` (`rp_filter`, RFC 3704 2.2 and 2.4). The router's
-    /// own addresses, broadcast and refused ones are no sources, unless the check is off. As on Linux, rules are asked as
-    /// if the router itself answered from `destination`.
+    /// Whether a packet from `source` may come in on `ingress` (`rp_filter`, RFC 3704 2.2 and 2.4). The router's own addresses,
+    /// broadcast and refused ones are no sources, unless the check is off. As on Linux, rules are asked about an answer:
+    /// it comes in where the packet leaves, or from the router itself, and has no mark. The rest of the packet is asked for
+    /// only where something depends on it.
     pub fn reverse_path(
         &self,
         config: &Config,
-        (source, destination): (Ipv4Address, Ipv4Address),
-        ingress: InterfaceId,
+        (source, ingress): (Ipv4Address, InterfaceId),
+        packet: impl Fn() -> Query,
         mode: ReversePath,
     ) -> bool {
-        let way_back = || Query { source: destination, ..Query::to(source) };
+        let way_back = || {
+            let packet = packet();
+            let egress = match self.find(config, &packet).destination {
+                Destination::Unicast(next_hop) => next_hop.interface,
+                _ => InterfaceId::LOOPBACK,
+            };
+            Query { source: packet.destination, ingress: egress, ..Query::to(source) }
+        };
         match (mode, self.route(config, source, way_back)) {
             (ReversePath::Off, _) => true,
             (ReversePath::Strict, Destination::Unicast(next_hop)) if next_hop.interface != ingress => {

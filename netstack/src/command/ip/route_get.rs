@@ -74,7 +74,7 @@ fn answer(options: Options, question: &Question, router: &Router) -> Result<Stri
         (Some(ingress), Some(from)) => {
             let interface = config.interface(ingress);
             let mode = interface.rp_filter.max(config.sysctl.rp_filter_all);
-            if !router.fib().reverse_path(config, (from, question.address), ingress, mode) {
+            if !router.fib().reverse_path(config, (from, ingress), || query, mode) {
                 return Err(refuse("Invalid cross-device link"));
             }
             if !interface.forwarding && !local {

@@ -209,27 +209,35 @@ fn an_address_of_the_link_is_no_source_for_what_lies_beyond() {
     assert_eq!(fib.source_for(&config, ip("10.0.2.2")), Some(ip("10.0.2.15")));
 }
 
+/// Whether a packet may come in where it did.
+fn leads_back(
+    config: &Config,
+    source: &str,
+    destination: &str,
+    ingress: InterfaceId,
+    mode: ReversePath,
+) -> bool {
+    let packet = || Query { source: ip(source), ingress, ..Query::to(ip(destination)) };
+    built(config).reverse_path(config, (ip(source), ingress), packet, mode)
+}
+
 #[test]
 fn the_reverse_path_check_knows_three_kinds_of_strictness() {
     use ReversePath::{Loose, Off, Strict};
     let config = gateway();
-    let fib = built(&config);
     for (source, ingress, off, strict, loose) in [
         ("192.168.1.77", ETH0, true, true, true),
         ("192.168.1.77", ETH1, true, false, true),
         ("198.51.100.7", ETH0, true, false, true),
         ("192.168.1.255", ETH0, true, false, false),
     ] {
-        let answers = [Off, Strict, Loose]
-            .map(|mode| fib.reverse_path(&config, (ip(source), ip("10.0.2.15")), ingress, mode));
+        let answers =
+            [Off, Strict, Loose].map(|mode| leads_back(&config, source, "10.0.2.15", ingress, mode));
         assert_eq!(answers, [off, strict, loose], "{source}");
     }
     let mut closed = gateway();
     closed.routes.retain(&|route: &Route| route.destination.prefix_len() > 0);
-    assert!(
-        !built(&closed).reverse_path(&closed, (ip("198.51.100.7"), ip("10.0.2.15")), ETH1, Loose),
-        "no way back"
-    );
+    assert!(!leads_back(&closed, "198.51.100.7", "10.0.2.15", ETH1, Loose), "no way back");
 }
 
 #[test]
@@ -373,6 +381,9 @@ fn one_lookup_is_enough_as_long_as_no_rule_may_find_something_else() {
 
 #[test]
 fn the_reverse_path_is_that_of_an_answer() {
+    let strict = |config: &Config, destination, ingress| {
+        leads_back(config, "198.51.100.7", destination, ingress, ReversePath::Strict)
+    };
     let mut config = gateway();
     config.interfaces[1].addresses.push(interface_address("10.0.3.15/24"));
     config.routes.extend([via("10.0.3.0/24", ETH0, None)]);
@@ -380,12 +391,20 @@ fn the_reverse_path_is_that_of_an_answer() {
     rule(&mut config, 10, |rule| {
         (rule.from, rule.action) = (Some(cidr("10.0.3.15/32")), Some(RuleAction::Lookup(T)));
     });
-    let fib = built(&config);
-    let strict = |destination, ingress| {
-        fib.reverse_path(&config, (ip("198.51.100.7"), ip(destination)), ingress, ReversePath::Strict)
-    };
-    assert!(strict("10.0.3.15", ETH0) && !strict("10.0.3.15", ETH1));
-    assert!(strict("10.0.2.15", ETH1) && !strict("10.0.2.15", ETH0));
+    assert!(strict(&config, "10.0.3.15", ETH0) && !strict(&config, "10.0.3.15", ETH1));
+    assert!(strict(&config, "10.0.2.15", ETH1) && !strict(&config, "10.0.2.15", ETH0));
+
+    rule(&mut config, 5, |rule| {
+        (rule.ingress, rule.action) = (Some(ETH0), Some(RuleAction::Lookup(T)));
+    });
+    assert!(
+        strict(&config, "192.168.1.10", ETH0) && !strict(&config, "192.168.1.10", ETH1),
+        "the answer comes in on eth0"
+    );
+    assert!(
+        strict(&config, "10.0.2.15", ETH1) && !strict(&config, "10.0.2.15", ETH0),
+        "the router answers itself"
+    );
 }
 
 #[test]
@@ -413,7 +432,7 @@ fn of_several_next_hops_those_that_are_up_are_taken_and_each_is_a_way_back() {
     };
     assert_eq!(egresses(&config), [ETH0, ETH1]);
     let strict = |config: &Config, ingress| {
-        built(config).reverse_path(config, (ip("198.51.100.7"), ip("10.9.9.9")), ingress, ReversePath::Strict)
+        leads_back(config, "198.51.100.7", "10.9.9.9", ingress, ReversePath::Strict)
     };
     assert!(strict(&config, ETH0) && strict(&config, ETH1));
     config.interfaces[2].up = false;
