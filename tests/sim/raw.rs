@@ -30,6 +30,18 @@ fn rules_see_that_it_is_untracked() {
 }
 
 #[test]
+fn rules_of_raw_know_no_flow_yet() {
+    let mut bench = gateway();
+    bench.exchange(LAN, query());
+    bench.run("iptables -t raw -A PREROUTING -m conntrack ! --ctstate INVALID -j DROP");
+    bench.run("iptables -t raw -A PREROUTING -m conntrack --ctstate INVALID -j NOTRACK");
+    bench.run("iptables -t raw -A PREROUTING -m conntrack --ctstate UNTRACKED -j DROP");
+    assert_eq!(bench.dropped(LAN, query()), DropReason::FirewallRule);
+    bench.run("iptables -t raw -D PREROUTING 3");
+    assert_eq!(bench.exchange(LAN, query()).1.source(), (ALICE, 40000));
+}
+
+#[test]
 fn a_flow_that_is_there_obeys_too() {
     let mut bench = gateway();
     for _ in 0..3 {

@@ -23,7 +23,8 @@ impl Router {
         seen: &Headers,
         trace: &mut T,
     ) -> Result<(), Refusal> {
-        self.before_routing(TableName::Raw, arrival, decision, seen, None, trace)
+        // No flow is known yet.
+        self.before_routing(TableName::Raw, arrival, decision, seen, FlowState::Invalid, trace)
     }
 
     /// mangle PREROUTING, or OUTPUT for what the router itself sends.
@@ -35,7 +36,7 @@ impl Router {
         state: FlowState,
         trace: &mut T,
     ) -> Result<(), Refusal> {
-        self.before_routing(TableName::Mangle, arrival, decision, seen, Some(state), trace)
+        self.before_routing(TableName::Mangle, arrival, decision, seen, state, trace)
     }
 
     fn before_routing<T: Trace>(
@@ -44,7 +45,7 @@ impl Router {
         arrival: &Arrival<'_>,
         decision: &mut Decision,
         seen: &Headers,
-        state: Option<FlowState>,
+        state: FlowState,
         trace: &mut T,
     ) -> Result<(), Refusal> {
         let hook = if arrival.ingress.is_some() { Hook::Prerouting } else { Hook::Output };
@@ -62,8 +63,7 @@ impl Router {
             }
             _ => None,
         };
-        let flow = state.and_then(|state| self.view(&decision.flow, state));
-        let candidate = self.candidate(arrival, seen, egress, flow);
+        let candidate = self.candidate(arrival, seen, egress, self.view(&decision.flow, state));
         self.judge(table, hook, &candidate, arrival, decision, trace)
     }
 

@@ -135,7 +135,9 @@ impl<'a> Subject<'a> {
                 };
                 require(ports.holds(found), "-m multiport")
             }
-            Match::Conntrack(wanted) => conntrack(wanted, self.candidate.flow.as_ref()),
+            Match::Conntrack(wanted) => {
+                conntrack(wanted, self.candidate.flow.as_ref().filter(|_| !self.marking.untracked))
+            }
             Match::Set(wish) if !self.varies(wanted) => self.set(wish),
             Match::Mark(wish) => require(wish.holds(wish.value.fits(self.marking.packet)), "--mark"),
             Match::ConnMark(wish) => {
