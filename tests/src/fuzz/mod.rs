@@ -27,7 +27,7 @@ const EVENTS: usize = 96;
 const OUTPUT_PER_BYTE: usize = 16 << 10;
 
 /// A home gateway: translation, port-forwards, a filter that lets nobody pretend to be somebody else's host, a route
-/// of each kind, and a narrow way out, so that packets have to be fragmented. What is forwarded inwards is addressed to
+/// of each kind, another way out for some, and a narrow one, so that packets have to be fragmented. What is forwarded inwards is addressed to
 /// an outer address: whoever asks an inner one from outside is answered from there, on Linux, too.
 const GATEWAY: &str = "
 ip link set eth1 mtu 1280
@@ -35,7 +35,20 @@ ip route add 172.16.0.0/12 via 10.10.0.5
 ip route add blackhole 100.64.0.0/10
 ip route add unreachable 100.65.0.0/16
 ip route add prohibit 100.66.0.0/16
+ip route add default via 10.10.0.5 table 100
+ip route add 198.51.100.0/29 nexthop via 203.0.113.1 weight 2 nexthop via 203.0.113.9
+ip rule add fwmark 0x2 lookup 100
+ip rule add from 192.168.1.11 lookup main suppress_prefixlength 0
 sysctl -w net.netfilter.nf_conntrack_tcp_timeout_established=600
+ipset create hosts hash:ip
+ipset add hosts 192.168.1.11
+ipset create networks hash:net
+ipset add networks 198.51.100.0/24
+ipset add networks 198.51.100.8 nomatch
+ipset create services hash:ip,port
+ipset add services 198.51.100.7,udp:53
+iptables -t raw -A PREROUTING -i eth2 -p udp --dport 5000 -j NOTRACK
+iptables -t raw -A PREROUTING -m set --match-set services dst,dst -m length --length 500: -j DROP
 iptables -t nat -A PREROUTING -d 203.0.113.2 -p tcp --dport 8080 -j DNAT --to-destination 192.168.1.10:80
 iptables -t nat -A PREROUTING -d 203.0.113.2 -p udp --dport 53 -j DNAT --to-destination 10.10.0.5
 iptables -t nat -A PREROUTING -i eth0 -p tcp --dport 3128 -j REDIRECT --to-ports 80
@@ -46,6 +59,11 @@ iptables -t mangle -A PREROUTING -m mark --mark 0x1 -j CONNMARK --save-mark
 iptables -t mangle -A FORWARD -o eth1 -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu
 iptables -t mangle -A POSTROUTING -p tcp --syn -j TCPMSS --set-mss 1000
 iptables -t mangle -A FORWARD -m connmark --mark 0x1 -j CONNMARK --xor-mark 0x10
+iptables -t mangle -A PREROUTING -i eth0 -m set --match-set networks dst -m iprange --src-range 192.168.1.11-192.168.1.14 -j MARK --set-mark 0x2
+iptables -t mangle -A PREROUTING -m ttl --ttl-lt 3 -m addrtype ! --dst-type LOCAL -j TTL --ttl-set 1
+iptables -t mangle -A POSTROUTING -m mark --mark 0x2 -j TTL --ttl-inc 1
+iptables -t mangle -A FORWARD -p udp -m tos ! --tos 0x10/0x3f -j DSCP --set-dscp-class EF
+iptables -t mangle -A INPUT -m dscp --dscp 1 -j TOS --xor-tos 0x08
 iptables -P FORWARD DROP
 iptables -A FORWARD -m conntrack --ctstate INVALID -j DROP
 iptables -A FORWARD -i eth0 ! -s 192.168.1.0/24 -j DROP
@@ -109,6 +127,26 @@ const COMMANDS: &[&str] = &[
     "iptables -I FORWARD -m recent --update --seconds 30 --hitcount 3 --rttl -j DROP",
     "iptables -I FORWARD -m recent --set",
     "iptables -D FORWARD 1",
+    "iptables -I FORWARD -m set --match-set hosts src -m statistic --mode nth --every 2 --packet 1 -j DROP",
+    "iptables -t mangle -I PREROUTING -j CONNMARK --restore-mark",
+    "iptables -t raw -F",
+    "iptables -t raw -A OUTPUT -p icmp -j CT --notrack",
+    "ipset add hosts 192.168.1.10 -exist",
+    "ipset flush networks",
+    "ipset swap hosts spare",
+    "ipset create spare hash:ip",
+    "ip rule add iif eth0 lookup 100 priority 5",
+    "ip rule add to 198.51.100.8 prohibit priority 6",
+    "ip rule del priority 5",
+    "ip rule flush",
+    "ip rule add lookup main",
+    "ip route replace default via 203.0.113.1 mtu 576",
+    "ip route replace default nexthop via 203.0.113.1 nexthop via 10.10.0.5 weight 3",
+    "ip route replace throw 198.51.100.0/24 table 100",
+    "ip route flush table 100",
+    "sysctl -w net.ipv4.fib_multipath_hash_policy=1",
+    "sysctl -w net.netfilter.nf_conntrack_helper=1",
+    "explain in eth0 udp 192.168.1.11:40000 198.51.100.7:53",
 ];
 
 /// Times that pass at once: from nothing to longer than every timer.

@@ -19,7 +19,19 @@ const WORDS: &[&str] = &[
     "-j DNAT --to-destination 1.2.3.4-1.2.3.9:80", "-j REDIRECT --to-ports 80", "-j TCPMSS --set-mss 1200",
     "-j TCPMSS --clamp-mss-to-pmtu", "-j MARK --set-xmark 0x1/0xff", "-j MARK --or-mark 4", "-j CONNMARK --save-mark",
     "-j CONNMARK --restore-mark --mask 0xf", "[5:300]", "#", "\"", "'",
+    "*raw", "-j NOTRACK", "-j CT --notrack", "-j TTL --ttl-set 9", "-j TTL --ttl-inc 1", "-j DSCP --set-dscp-class AF41",
+    "-j DSCP --set-dscp 0x3f", "-j TOS --set-tos 0x10/0x3f", "-j TOS --xor-tos 4", "-m ttl --ttl-gt 3", "-m dscp --dscp 46",
+    "-m tos --tos Minimize-Delay", "-m length --length 40:1500", "-m iprange --src-range 1.2.3.4-1.2.3.9",
+    "-m iprange --dst-range 10.0.0.1", "-m addrtype --dst-type LOCAL,BROADCAST", "-m addrtype --src-type UNICAST --limit-iface-in",
+    "-m pkttype --pkt-type multicast", "-m set --match-set t dst,src", "-m statistic --mode random --probability 0.3",
+    "-m statistic --mode nth --every 5 --packet 2", "-m connlimit --connlimit-above 3 --connlimit-mask 24",
+    "-m connlimit --connlimit-upto 9 --connlimit-daddr", "-m hashlimit --hashlimit-upto 5/min --hashlimit-name a --hashlimit-mode srcip",
+    "-m hashlimit --hashlimit-above 9/s --hashlimit-name b --hashlimit-burst 20", "-m recent --set --name r --rdest",
+    "-m recent --update --seconds 60 --hitcount 4", "-m recent --remove", "-m recent --rcheck --rttl --reap --seconds 5",
 ];
+
+/// What the rules ask.
+const SETS: &str = "ipset create s hash:net\nipset create t hash:ip,port\n";
 
 /// Reads a rule set made of known words and of any bytes.
 ///
@@ -37,11 +49,11 @@ pub fn saved_rules(data: &[u8]) {
         }
         text.push(' ');
     }
-    let mut bench = Bench::with(3, &LIMITS, 0, "");
+    let mut bench = Bench::with(3, &LIMITS, 0, SETS);
     // Refused or taken: both are right.
     bench.try_run(&format!("iptables-restore -c <<END\n{}\nEND\n", text.replace(" \n ", "\n")));
     let saved = saved_rules_of(&mut bench);
-    let mut copy = Bench::with(3, &LIMITS, 0, "");
+    let mut copy = Bench::with(3, &LIMITS, 0, SETS);
     copy.run(&format!("iptables-restore <<END\n{saved}\nEND\n"));
     assert_eq!(saved_rules_of(&mut copy), saved);
 }
