@@ -93,13 +93,18 @@ impl Renaming {
             && let Body::Icmp { payload, .. } = &mut packet.body
         {
             self.rename(&mut quoted, &like)?;
-            let length = payload.len();
-            // The quote is cut, so its lengths are those of what is there: only ports may be taken from it.
-            let ports = quoted.bytes();
-            let header = 20 + quoted.options.len();
-            let range = if quoted.protocol() == 1 { header + 4..header + 6 } else { header..header + 4 };
-            if range.end <= length.min(ports.len()) {
-                payload[range.clone()].copy_from_slice(&ports[range]);
+            // The quote is cut, so its lengths are those of what is there: only ports and the checksum over them are taken.
+            let (bytes, header) = (quoted.bytes(), 20 + quoted.options.len());
+            let (ports, checksum) = match quoted.protocol() {
+                1 => (header + 4, header + 2),
+                6 => (header, header + 16),
+                _ => (header, header + 6),
+            };
+            let ports = ports..ports + if quoted.protocol() == 1 { 2 } else { 4 };
+            for range in [ports, checksum..checksum + 2] {
+                if range.end <= payload.len().min(bytes.len()) {
+                    payload[range.clone()].copy_from_slice(&bytes[range]);
+                }
             }
         }
         Ok(())

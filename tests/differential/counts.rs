@@ -2,16 +2,17 @@
 
 use crate::sides::Side;
 
-const SAVE: &str = "iptables-save -c -t filter; iptables-save -c -t nat; iptables-save -c -t mangle";
+const SAVE: &str = "iptables-save -c -t filter; iptables-save -c -t nat; iptables-save -c -t mangle; iptables-save -c -t raw";
 /// The rule by which Linux tracks connections at all.
 const TRACKING: &str = "always-tracked";
 
 /// The first line in which the two listings differ. Those of policies are left out where the rules came without them:
-/// a chain that Linux makes by itself does not count. Nor are those of mangle: without rules its chains count nothing here.
+/// a chain that Linux makes by itself does not count. Nor are those of mangle and raw: without rules their chains count nothing
+/// here.
 pub fn disagreement(linux: &mut dyn Side, rutter: &mut dyn Side, policies: bool) -> Option<String> {
     let (mut expected, mut seen) = (lines(&linux.print(SAVE)), lines(&rutter.print(SAVE)));
     for listing in [&mut expected, &mut seen] {
-        listing.retain(|line| policies && line.table != "mangle" || line.text.starts_with("-A"));
+        listing.retain(|line| policies && line.counts_its_policies() || line.text.starts_with("-A"));
         listing.retain(|line| !line.text.contains(TRACKING));
     }
     let differs = |at: &usize| expected.get(*at) != seen.get(*at);
@@ -26,6 +27,12 @@ struct Line {
     text: String,
     packets: u64,
     bytes: u64,
+}
+
+impl Line {
+    fn counts_its_policies(&self) -> bool {
+        matches!(self.table.as_str(), "filter" | "nat")
+    }
 }
 
 fn lines(listing: &str) -> Vec<Line> {

@@ -9,7 +9,7 @@ use smoltcp::wire::Ipv4Address;
 use tests::{
     datagram::{
         Body, Datagram,
-        flag::{ACK, RST, SYN},
+        flag::{ACK, FIN, RST, SYN},
     },
     network::{OWN, SECOND_WAN_SIDE},
 };
@@ -29,12 +29,15 @@ pub enum Difference {
     /// A stranger's packet to the outer endpoint of a mapping gets no answer: the inner host may just be opening
     /// towards that stranger (RFC 5382 REQ-4, requirement 24). In Linux the port is closed.
     MappingStaysSilent,
-    /// A packet that is dropped leaves no trace in its flow. In Linux a reply that a rule drops still makes its flow
-    /// ESTABLISHED, because tracking comes before the rules.
+    /// A packet that is dropped leaves no trace in its flow. In Linux a reply that a rule or a route drops still makes its
+    /// flow ESTABLISHED, because tracking comes before them.
     DroppedPacketTeachesNothing,
     /// REJECT answers packets of protocols that it does not know. Linux looks for an Internet checksum over their
     /// payload, finds none that is right, and stays silent.
     RejectsUnknownProtocols,
+    /// Ports that a rule forwards are not handed out to translated sources (requirement 31), so none is left where all of their
+    /// kind are forwarded, the privileged ones or the others. Linux hands them out.
+    ForwardedPortsAreNotHandedOut,
     /// REJECT answers packets whose transport checksum is wrong, too: it is not verified in transit. Linux stays silent.
     RejectsWrongChecksums,
     /// An error about the first packet of a flow is RELATED to it in the chain OUTPUT. Linux has not yet entered the
@@ -49,10 +52,14 @@ pub enum Difference {
     TimestampUnanswered,
     /// REJECT quotes the packet as it came (RFC 1812 4.3.2.3). Linux has lowered its TTL by then.
     QuotesTheTtlThatCame,
+    /// Nor does an error quote, or answer with, what rules have written into its header before.
+    QuotesTheHeaderThatCame,
     /// So do errors about a SYN whose maximum segment size was lowered, or given to it.
     QuotesTheSizeThatCame,
     /// Fragments pass one by one, and are counted one by one. Linux's tracking puts them together first.
     CountsFragments,
+    /// Their lengths are asked for one by one. Linux asks for that of what it has put together.
+    JudgesTheLengthOfFragments,
     /// An error about a fragment quotes that fragment (RFC 1812 4.3.2.3), where Linux quotes what it has put together.
     QuotesTheFragment,
     /// A source route ends a packet before any rule sees it (RFC 7126 4.3). In Linux PREROUTING counts it first.
@@ -72,17 +79,23 @@ pub enum Difference {
     /// leaves its state as it was; one that answers a SYN has to acknowledge it (RFC 9293 3.10.7.3, RFC 5961 3.2). Linux
     /// remembers what was sent last, and believes more before a connection is established.
     JudgesResetsByTheirAcknowledgment,
+    /// A reset that hits the awaited number ends a connection, whatever it acknowledges: its receiver asks for no more (RFC 9293
+    /// 3.10.7.4). Linux calls it INVALID where it acknowledges what was never sent.
+    BelievesExactResets,
+    /// Windows are remembered as powers of two, so what acknowledges a little more than was sent passes and belongs to its
+    /// connection (docs/decisions.md). Linux calls it INVALID.
+    WindowsArePowersOfTwo,
     /// Whoever sent a SYN may reset an older connection of the same ports that answers it: the numbers of that one are known to
     /// nobody here. Linux knows only those of the answer that came last.
     ResetsAnOlderConnection,
     /// The handshake ends with an ACK that acknowledges its second half; an older one is INVALID. Linux lets it lag.
     HandshakeEndsWithItsAnswer,
-    /// The reset that says that nobody listens has no type of service. In Linux it has that of the segment.
+    /// The reset that says that nobody listens has no type of service. In Linux it has that of the segment, as rules left it.
     ResetsHaveNoTypeOfService,
     /// What the router itself says has no options. Linux sends back those of the packet that it answers.
     AnswersWithoutOptions,
     /// An error about a packet whose destination was translated comes from an address of the router (RFC 1812
-    /// 4.3.2.4). Linux translates it as if the final destination had sent it.
+    /// 4.3.2.4), and by the way that has this address. Linux translates it as if the final destination had sent it.
     ErrorComesFromTheRouter,
 }
 
@@ -110,33 +123,62 @@ impl Difference {
         if let Some(difference) = Self::about_options(rutter) {
             return Some(difference);
         }
-        if resets_before_an_answer(sent, earlier) {
-            return Some(Self::ResetsAnOlderConnection);
+        // An INVALID one is for the router itself, where it is for a translated source.
+        let to_a_mapping = rutter.outcome == Some(Outcome::Dropped(DropReason::NatFiltered));
+        if let Some(difference) = Self::about_resets(sent, earlier)
+            && (in_rutter.is_some() || to_a_mapping || difference == Self::ResetsAnOlderConnection)
+        {
+            return Some(difference);
         }
-        if is_inexact_reset(sent, earlier) && in_rutter.is_some() {
-            return Some(Self::JudgesResetsByTheirAcknowledgment);
+        let forwards_all = |rule: &String| {
+            let all = rule.contains("--dport 1:1023") || rule.contains("--dport 1024:65535");
+            all && (rule.contains("DNAT") || rule.contains("REDIRECT"))
+        };
+        if rutter.outcome == Some(Outcome::Dropped(DropReason::PortsExhausted))
+            && scenario.rules.iter().any(forwards_all)
+        {
+            return Some(Self::ForwardedPortsAreNotHandedOut);
+        }
+        if is_little_ahead(sent, earlier) && in_rutter.is_some() {
+            return Some(Self::WindowsArePowersOfTwo);
         }
         if lags_behind_the_answer(sent, earlier) {
             return Some(Self::HandshakeEndsWithItsAnswer);
         }
-        if rutter.fragmented && scenario.rules.iter().any(|rule| rule.contains("-m limit")) {
+        let asks = |what: &str| scenario.rules.iter().any(|rule| rule.contains(what));
+        let counts = asks("-m limit") || asks("-m statistic");
+        if rutter.fragmented && counts {
             return Some(Self::CountsFragments);
+        }
+        if counts && let Some(difference) = earlier.iter().find_map(Self::about_options) {
+            return Some(difference);
+        }
+        if rutter.fragmented && asks("-m length") {
+            return Some(Self::JudgesTheLengthOfFragments);
+        }
+        // Linux does not see that the knock was answered.
+        if asks("raw -A OUTPUT") && follows_a_knock(sent, earlier) {
+            return Some(Self::KnockLeavesNoFlow);
         }
         // Router alert has four bytes (RFC 2113).
         if matches!(sent.options[..], [148, length, ..] if length != 4) {
             return Some(Self::PassesOptionsUnread);
         }
-        if let Some(Outcome::Dropped(DropReason::FirewallReject)) = rutter.outcome
-            && linux.left.is_empty()
-            && !sent.checksums_are_right()
+        if linux.left.is_empty()
+            && let Some(difference) = Self::about_rejects(rutter)
         {
-            return Some(Self::RejectsWrongChecksums);
+            return Some(difference);
         }
-        if let Some(Outcome::Dropped(DropReason::FirewallReject)) = rutter.outcome
-            && linux.left.is_empty()
-            && matches!(sent.body, Body::Other { .. })
+        if let ([(their_card, theirs)], [(our_card, ours)]) = (&linux.left[..], &rutter.left[..])
+            && let (Some(theirs), Some(ours)) = (theirs.datagram(), ours.datagram())
+            && theirs.is_icmp_error()
+            && theirs.icmp_type() == ours.icmp_type()
+            && theirs.source == sent.destination
+            && is_own(ours.source)
+            && their_card != our_card
+            && asks("ip rule add")
         {
-            return Some(Self::RejectsUnknownProtocols);
+            return Some(Self::ErrorComesFromTheRouter);
         }
         let only_one_answers = linux.left.is_empty() != rutter.left.is_empty();
         let judges_answers = scenario.rules.iter().any(|rule| rule.starts_with("iptables -A OUTPUT"));
@@ -156,6 +198,36 @@ impl Difference {
                 Some(Self::ReachesMappingFromInside)
             }
             _ => None,
+        }
+    }
+
+    /// Whether rutter refuses a packet about which Linux stays silent.
+    fn about_rejects(rutter: &Record) -> Option<Self> {
+        let (_, sent) = rutter.sent.as_ref()?;
+        match rutter.outcome? {
+            Outcome::Dropped(DropReason::FirewallReject) if !sent.checksums_are_right() => {
+                Some(Self::RejectsWrongChecksums)
+            }
+            Outcome::Dropped(DropReason::FirewallReject) if matches!(sent.body, Body::Other { .. }) => {
+                Some(Self::RejectsUnknownProtocols)
+            }
+            // Linux's sum is wrong after it has written down its address.
+            Outcome::Dropped(DropReason::FirewallReject) if records(&sent.options) => {
+                Some(Self::RecordsNoRoute)
+            }
+            _ => None,
+        }
+    }
+
+    fn about_resets(sent: &Datagram, earlier: &[Record]) -> Option<Self> {
+        if resets_before_an_answer(sent, earlier) {
+            Some(Self::ResetsAnOlderConnection)
+        } else if is_inexact_reset(sent, earlier) {
+            Some(Self::JudgesResetsByTheirAcknowledgment)
+        } else if acknowledges_what_was_not_sent(sent, earlier) {
+            Some(Self::BelievesExactResets)
+        } else {
+            None
         }
     }
 
@@ -187,6 +259,12 @@ impl Difference {
         if let Some(difference) = Self::about_options(record) {
             return Some(difference);
         }
+        // An answer that a rule of OUTPUT dropped was counted there.
+        if record.left.is_empty()
+            && let Some(difference) = Self::about_rejects(record)
+        {
+            return Some(difference);
+        }
         if let Some((_, sent)) = &record.sent {
             if !sent.options.is_empty() && record.passed_on().is_none() {
                 return Some(Self::AnswersWithoutOptions);
@@ -194,11 +272,8 @@ impl Difference {
             if is_bare_syn(sent) {
                 return Some(Self::CountsTheLengthThatCame);
             }
-            if resets_before_an_answer(sent, earlier) {
-                return Some(Self::ResetsAnOlderConnection);
-            }
-            if is_inexact_reset(sent, earlier) {
-                return Some(Self::JudgesResetsByTheirAcknowledgment);
+            if let Some(difference) = Self::about_resets(sent, earlier) {
+                return Some(difference);
             }
         }
         let resets = record.left.iter().any(|(_, frame)| {
@@ -216,13 +291,9 @@ impl Difference {
     pub fn in_flows(record: &Record, earlier: &[Record]) -> Option<Self> {
         if let Some((_, sent)) = &record.sent
             && matches!(record.outcome, Some(Outcome::Forwarded(_)))
+            && let Some(difference) = Self::about_resets(sent, earlier)
         {
-            if resets_before_an_answer(sent, earlier) {
-                return Some(Self::ResetsAnOlderConnection);
-            }
-            if is_inexact_reset(sent, earlier) {
-                return Some(Self::JudgesResetsByTheirAcknowledgment);
-            }
+            return Some(difference);
         }
         match record.outcome? {
             Outcome::Dropped(_) => Some(Self::DroppedPacketTeachesNothing),
@@ -245,11 +316,7 @@ impl Difference {
             linux.options.clear();
             found.push(Self::AnswersWithoutOptions);
         }
-        if is_made_here(sent, linux)
-            && rutter.protocol() == 6
-            && (linux.tos, rutter.tos) == (sent.tos, 0)
-            && sent.tos != 0
-        {
+        if is_made_here(sent, linux) && rutter.protocol() == 6 && rutter.tos == 0 && linux.tos != 0 {
             linux.tos = 0;
             found.push(Self::ResetsHaveNoTypeOfService);
         }
@@ -264,6 +331,15 @@ impl Difference {
             linux.source = rutter.source;
             found.push(Self::ErrorComesFromTheRouter);
         }
+        // An error has the type of service of what it is about, but for its precedence (RFC 1812 4.3.2.5).
+        if let (Some(theirs), Some(ours)) = (linux.quoted(), rutter.quoted())
+            && ours.tos == sent.tos
+            && theirs.tos != ours.tos
+            && (linux.tos, rutter.tos) == (theirs.tos & 0x1e | 0xc0, ours.tos & 0x1e | 0xc0)
+        {
+            linux.tos = rutter.tos;
+            found.push(Self::QuotesTheHeaderThatCame);
+        }
         let (lowered, original) = (sent.clone().ttl(sent.ttl.wrapping_sub(1)), sent);
         if let (Body::Icmp { payload: theirs, .. }, Body::Icmp { payload: ours, .. }) =
             (&mut linux.body, &rutter.body)
@@ -276,6 +352,11 @@ impl Difference {
             if theirs != ours && *theirs == lowered.quote(length) && *ours == original.quote(length) {
                 theirs.clone_from(ours);
                 found.push(Self::QuotesTheTtlThatCame);
+            }
+            let written = sent.clone().but(|it| (it.tos, it.ttl) = (theirs[1], theirs[8]));
+            if theirs != ours && *theirs == written.quote(length) && *ours == original.quote(length) {
+                theirs.clone_from(ours);
+                found.push(Self::QuotesTheHeaderThatCame);
             }
             if theirs != ours && records(&sent.options) && *ours == original.quote(ours.len()) {
                 theirs.clone_from(ours);
@@ -335,19 +416,47 @@ fn is_inexact_reset(packet: &Datagram, earlier: &[Record]) -> bool {
     flags & RST != 0 && !exact
 }
 
-/// Whether `packet` acknowledges less than the SYN-ACK that the other end has sent last, right before.
-fn lags_behind_the_answer(packet: &Datagram, earlier: &[Record]) -> bool {
-    let Body::Tcp { flags, acknowledgment: acknowledged, .. } = packet.body else { return false };
+/// Whether `packet` is a reset that acknowledges more than the other end has said.
+fn acknowledges_what_was_not_sent(packet: &Datagram, earlier: &[Record]) -> bool {
+    let is_reset = matches!(packet.body, Body::Tcp { flags, .. } if flags & RST != 0);
+    is_reset && unsent(packet, earlier).is_some_and(|bytes| bytes > 0)
+}
+
+/// Whether `packet` acknowledges more than the other end has said, but less than a window.
+fn is_little_ahead(packet: &Datagram, earlier: &[Record]) -> bool {
+    let is_reset = matches!(packet.body, Body::Tcp { flags, .. } if flags & RST != 0);
+    !is_reset && unsent(packet, earlier).is_some_and(|bytes| (1..1 << 16).contains(&bytes))
+}
+
+/// How many bytes `packet` acknowledges that the other end has not said; `None` where it acknowledges nothing, or nobody spoke.
+fn unsent(packet: &Datagram, earlier: &[Record]) -> Option<i32> {
+    let Body::Tcp { flags, acknowledgment, .. } = packet.body else { return None };
     let ends = (packet.destination(), packet.source());
-    let passed = earlier.iter().rev().filter_map(|record| record.passed_on()).map(|(_, left)| left);
-    let mut heard = passed.filter(|left| (left.source(), left.destination()) == ends && left.protocol() == 6);
-    let lags = |left: &Datagram| match left.body {
-        Body::Tcp { flags, sequence, .. } => {
-            flags & SYN != 0 && (acknowledged.wrapping_sub(sequence) as i32) < 1
+    let passed = earlier.iter().filter_map(|record| record.passed_on()).map(|(_, left)| left);
+    let next = |left: &Datagram| match &left.body {
+        Body::Tcp { flags, sequence, payload, .. } if (left.source(), left.destination()) == ends => {
+            Some(sequence.wrapping_add(payload.len() as u32 + u32::from(flags & (SYN | FIN) != 0)))
         }
-        _ => false,
+        _ => None,
     };
-    flags & (ACK | RST | SYN) == ACK && heard.next().is_some_and(lags)
+    let bytes = passed.filter_map(next).map(|next| acknowledgment.wrapping_sub(next) as i32).min();
+    bytes.filter(|_| flags & ACK != 0)
+}
+
+/// Whether `packet` acknowledges less than the SYN-ACK of the other end, which its own end has not acknowledged so far.
+fn lags_behind_the_answer(packet: &Datagram, earlier: &[Record]) -> bool {
+    let ends = |it: &Datagram| (it.protocol(), it.source(), it.destination());
+    let (own, other) = (ends(packet), (packet.protocol(), packet.destination(), packet.source()));
+    let passed = || earlier.iter().rev().filter_map(|record| record.passed_on()).map(|(_, left)| left);
+    let syn = passed().find(|left| ends(left) == other && is_syn(left)).map(|left| &left.body);
+    let Some(Body::Tcp { sequence: syn, .. }) = syn else { return false };
+    let lags = |it: &Datagram| {
+        matches!(it.body, Body::Tcp { flags, acknowledgment, .. }
+            if flags & (ACK | RST | SYN) == ACK && (acknowledgment.wrapping_sub(*syn) as i32) < 1)
+    };
+    let said = earlier.iter().filter_map(|record| Some(&record.sent.as_ref()?.1));
+    lags(packet)
+        && said.filter(|sent| ends(sent) == own && sent.protocol() == 6).all(|it| lags(it) || is_syn(it))
 }
 
 /// Whether the first option asks routers for their addresses or times.
@@ -359,15 +468,32 @@ fn is_own(address: Ipv4Address) -> bool {
     OWN.contains(&address) || address == SECOND_WAN_SIDE
 }
 
+/// Also where it is what the router answered to an echo request that was dropped.
 fn was_dropped_behind_tracking(record: &Record) -> bool {
-    use DropReason::{FirewallPolicy, FirewallReject, FirewallRule, TransportChecksum};
-    matches!(
-        record.outcome,
-        Some(Outcome::Dropped(FirewallPolicy | FirewallReject | FirewallRule | TransportChecksum))
-    )
+    use DropReason::*;
+    match record.outcome {
+        Some(Outcome::Dropped(FirewallPolicy | FirewallReject | FirewallRule | TransportChecksum)) => true,
+        Some(Outcome::Dropped(NoRoute | RouteBlackhole | RouteUnreachable | RouteProhibit)) => true,
+        Some(Outcome::Dropped(ReversePath | TtlExceeded | FragmentationNeeded)) => true,
+        Some(Outcome::Delivered) => {
+            let asks = record.sent.as_ref().is_some_and(|(_, sent)| sent.icmp_type() == Some((8, 0)));
+            asks && record.left.is_empty()
+        }
+        _ => false,
+    }
 }
 
-/// Whether a rule of the filter, or the router as its receiver, dropped an earlier packet of the flow that `packet` belongs to.
+/// Whether an earlier packet like `packet` was for a port of the router that nobody listens to.
+fn follows_a_knock(packet: &Datagram, earlier: &[Record]) -> bool {
+    let ends = |it: &Datagram| (it.protocol(), it.source(), it.destination());
+    let knocks = |record: &Record| {
+        let alike = record.sent.as_ref().is_some_and(|(_, sent)| ends(sent) == ends(packet));
+        alike && record.outcome == Some(Outcome::Dropped(DropReason::NoListener))
+    };
+    earlier.iter().any(knocks)
+}
+
+/// Whether a rule, a route, or the router as its receiver, dropped an earlier packet of the flow that `packet` belongs to.
 fn follows_a_dropped_packet(packet: &Datagram, earlier: &[Record]) -> bool {
     let ends = |packet: &Datagram| {
         let mut ends = [packet.source(), packet.destination()];

@@ -1,6 +1,6 @@
 //! Compares the flows that are tracked in the end, as `conntrack -L` lists them.
 
-use crate::sides::Side;
+use crate::{sides::Side, traffic};
 
 /// What stands in the original tuple, and in the reply tuple of a flow that is not translated.
 const MIRROR: [(&str, &str); 5] =
@@ -39,5 +39,12 @@ fn flow(line: &str) -> String {
     let reply = words.iter().rposition(|word| word.starts_with("src=")).expect("a reply tuple");
     let is_port = |word: &str| ["sport=", "dport=", "id="].iter().any(|name| word.starts_with(name));
     let kept = words.iter().enumerate().filter(|(at, word)| !(translated && *at > reply && is_port(word)));
-    kept.map(|(_, word)| *word).collect::<Vec<_>>().join(" ")
+    // To a port that a translation picked somebody may begin a flow of another protocol.
+    let said = |word: &str| match word.split_once('=') {
+        Some((name, value)) if is_port(word) && !value.parse().is_ok_and(traffic::is_said) => {
+            format!("{name}=*")
+        }
+        _ => word.to_string(),
+    };
+    kept.map(|(_, word)| said(word)).collect::<Vec<_>>().join(" ")
 }

@@ -6,10 +6,14 @@ mod differences;
 mod flows;
 mod home_gateway;
 mod limiting;
+mod mangling;
+mod routing;
 mod rules;
 mod scenario;
+mod sets;
 mod sides;
 mod traffic;
+mod ways;
 
 use compare::{Renaming, Verdict};
 use differences::Difference;
@@ -115,8 +119,9 @@ fn shrink(
         for part in (0..parts).rev() {
             let mut smaller = scenario.clone();
             if part < smaller.rules.len() {
-                // Others may jump to a chain, so those stay.
-                if smaller.rules.remove(part).starts_with("iptables -N") {
+                // Others may jump to a chain or ask a set, so those stay.
+                let line = smaller.rules.remove(part);
+                if line.starts_with("iptables -N") || line.starts_with("ipset create") {
                     continue;
                 }
             } else if part - smaller.rules.len() < smaller.steps.len() {
@@ -144,6 +149,9 @@ fn linux_and_rutter_agree_on_generated_rule_sets() {
         let mut meant = BTreeMap::new();
         let mut disagreements = 0;
         for seed in seeds.clone() {
+            if seed % 100 == 0 {
+                println!("rule set {seed} of {seeds:?}");
+            }
             let scenario = generate(seed);
             if let Some(why) = disagreement(&mut linux, &mut rutter, &scenario, &mut meant) {
                 let (smallest, why) = shrink(&mut linux, &mut rutter, scenario, why);

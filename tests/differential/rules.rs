@@ -1,5 +1,6 @@
 //! Random rule sets: lines that iptables accepts, over so few addresses and ports that many of them match.
 
+use crate::{mangling, routing, sets};
 use rand::{Rng, RngExt, seq::IndexedRandom};
 
 const SOURCES: &[&str] = &[
@@ -24,7 +25,7 @@ const DESTINATIONS: &[&str] = &[
     "192.168.1.1",
     "0.0.0.0/0",
 ];
-const INTERFACES: &[&str] = &["eth0", "eth1", "eth2", "eth+"];
+pub const INTERFACES: &[&str] = &["eth0", "eth1", "eth2", "eth+"];
 const PORTS: &[&str] = &["53", "80", "443", "8080", "22", "1:1023", "1024:65535", "5000:6000", "80:443"];
 const STATES: &[&str] = &[
     "NEW",
@@ -60,20 +61,50 @@ const ICMP_TYPES: &[&str] = &[
     "fragmentation-needed",
 ];
 
+/// What rules look at beside addresses, ports and states.
+const LOOKS: &[&str] = &[
+    "mark ! --mark 0",
+    "mark --mark 0x2/0x2",
+    "connmark ! --mark 0/0x1",
+    "ttl --ttl-lt 64",
+    "ttl --ttl-gt 62",
+    "ttl ! --ttl-eq 63",
+    "dscp --dscp 0",
+    "dscp ! --dscp-class EF",
+    "tos --tos 0x10/0x1e",
+    "tos ! --tos 0/0x1e",
+    "length --length 28:60",
+    "length ! --length :40",
+    "iprange --src-range 192.168.1.10-192.168.1.20",
+    "iprange ! --dst-range 198.51.100.7-198.51.100.9",
+    "iprange --src-range 0.0.0.0-198.51.100.7 --dst-range 10.10.0.5",
+    "addrtype --dst-type LOCAL",
+    "addrtype --src-type UNICAST ! --dst-type LOCAL,BROADCAST",
+    "addrtype ! --src-type UNICAST",
+    "pkttype --pkt-type unicast",
+    "pkttype ! --pkt-type broadcast",
+];
+
 /// A random choice of text.
-fn one<'t>(random: &mut impl Rng, of: &[&'t str]) -> &'t str {
+pub fn one<'t>(random: &mut impl Rng, of: &[&'t str]) -> &'t str {
     of.choose(random).copied().unwrap_or_default()
 }
 
-fn one_of<T: Copy>(random: &mut impl Rng, of: &[T]) -> T {
+pub fn one_of<T: Copy>(random: &mut impl Rng, of: &[T]) -> T {
     of[random.random_range(0..of.len())]
 }
 
-fn chance(random: &mut impl Rng, percent: u32) -> bool {
+pub fn chance(random: &mut impl Rng, percent: u32) -> bool {
     random.random_ratio(percent, 100)
 }
 
-/// A rule set for the tables filter, nat and mangle.
+/// In so many percent of all cases some of these lines, `most` at most.
+pub fn some<R: Rng>(random: &mut R, percent: u32, most: usize, line: fn(&mut R) -> String) -> Vec<String> {
+    let number = if chance(random, percent) { random.random_range(1..=most) } else { 0 };
+    (0..number).map(|_| line(random)).collect()
+}
+
+/// Rules of all tables, the sets that they ask, and routing rules.
 pub fn rule_set(random: &mut impl Rng) -> Vec<String> {
     let mut lines = Vec::new();
     let chains: Vec<String> = (0..random.random_range(0..4)).map(|number| format!("user{number}")).collect();
@@ -95,61 +126,13 @@ pub fn rule_set(random: &mut impl Rng) -> Vec<String> {
             lines.push(format!("iptables -P {chain} DROP"));
         }
     }
-    if chance(random, 75) {
-        for _ in 0..random.random_range(1..=3) {
-            lines.push(source_rule(random));
-        }
-    }
-    if chance(random, 50) {
-        for _ in 0..random.random_range(1..=3) {
-            lines.push(destination_rule(random));
-        }
-    }
-    if chance(random, 30) {
-        for _ in 0..random.random_range(1..=2) {
-            lines.push(size_rule(random));
-        }
-    }
-    if chance(random, 40) {
-        for _ in 0..random.random_range(1..=4) {
-            lines.push(mark_rule(random));
-        }
-    }
-    lines
-}
-
-/// A rule that lowers the maximum segment size.
-fn size_rule(random: &mut impl Rng) -> String {
-    let (chain, option) =
-        one_of(random, &[("FORWARD", "-o"), ("FORWARD", "-i"), ("POSTROUTING", "-o"), ("PREROUTING", "-i")]);
-    let port =
-        if chance(random, 70) { format!(" {option} {}", one(random, INTERFACES)) } else { String::new() };
-    let size = match chain {
-        "PREROUTING" => one(random, &["--set-mss 1200", "--set-mss 536"]),
-        _ => one(random, &["--clamp-mss-to-pmtu", "--clamp-mss-to-pmtu", "--set-mss 1400", "--set-mss 1000"]),
-    };
-    format!("iptables -t mangle -A {chain}{port} -p tcp --tcp-flags SYN,RST SYN -j TCPMSS {size}")
-}
-
-/// A rule that marks packets or flows.
-fn mark_rule(random: &mut impl Rng) -> String {
-    let chain = one(random, &["PREROUTING", "PREROUTING", "FORWARD", "FORWARD", "INPUT", "POSTROUTING"]);
-    let (text, _) = matches(random, chain);
-    let target = one(
-        random,
-        &[
-            "MARK --set-mark 0x1",
-            "MARK --set-mark 0x2/0x3",
-            "MARK --or-mark 0x10",
-            "MARK --xor-mark 0x1",
-            "CONNMARK --set-mark 0x1",
-            "CONNMARK --set-mark 0x100/0xff00",
-            "CONNMARK --save-mark",
-            "CONNMARK --restore-mark",
-            "CONNMARK --save-mark --mask 0xf",
-        ],
-    );
-    format!("iptables -t mangle -A {chain}{text} -j {target}")
+    lines.extend(some(random, 75, 3, source_rule));
+    lines.extend(some(random, 50, 3, destination_rule));
+    lines.extend(mangling::rule_set(random));
+    lines.extend(routing::rule_set(random));
+    let mut all = sets::asked_by(random, &lines);
+    all.append(&mut lines);
+    all
 }
 
 fn filter_rule(random: &mut impl Rng, chain: &str, jumps: &[String]) -> String {
@@ -227,8 +210,8 @@ fn translated(random: &mut impl Rng, addresses: &[&'static str], option: &str) -
     (text, protocol)
 }
 
-/// The matches of a rule in the table filter, and its protocol.
-fn matches(random: &mut impl Rng, chain: &str) -> (String, &'static str) {
+/// The matches of a rule in the table raw, mangle or filter, and its protocol.
+pub fn matches(random: &mut impl Rng, chain: &str) -> (String, &'static str) {
     let mut text = String::new();
     let not = |random: &mut _| if chance(random, 15) { "! " } else { "" };
     if chance(random, 30) {
@@ -255,7 +238,7 @@ fn matches(random: &mut impl Rng, chain: &str) -> (String, &'static str) {
     } else if chance(random, 10) {
         text += &format!(" -m state --state {}", one(random, &["NEW", "ESTABLISHED,RELATED", "INVALID"]));
     }
-    match random.random_range(0..30) {
+    match random.random_range(0..50) {
         0 => text += " -m comment --comment \"a rule\"",
         1 if matches!(chain, "INPUT" | "FORWARD") => text += " -m mac --mac-source 02:00:00:00:00:0a",
         2 => text += " -m limit --limit 1/hour --limit-burst 2",
@@ -267,6 +250,12 @@ fn matches(random: &mut impl Rng, chain: &str) -> (String, &'static str) {
         }
         7 | 8 => {
             text += &format!(" -m connmark {}--mark {}", not(random), one(random, &["0x1", "0x100/0xff00"]))
+        }
+        9..19 => text += &format!(" -m {}", one(random, LOOKS)),
+        19..23 => text += &sets::question(random),
+        23 => text += " -m statistic --mode nth --every 2 --packet 1",
+        24 if matches!(chain, "PREROUTING" | "INPUT") => {
+            text += " -m addrtype --dst-type LOCAL --limit-iface-in"
         }
         _ => {}
     }

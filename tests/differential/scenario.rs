@@ -12,7 +12,7 @@ use tests::{
 #[derive(Clone)]
 pub struct Scenario {
     pub network: Network,
-    /// `iptables` lines.
+    /// Lines of `iptables`, `ipset` and `ip`.
     pub rules: Vec<String>,
     pub steps: Vec<Step>,
 }
@@ -105,7 +105,9 @@ impl Network {
             Self::ReversePath => "sysctl -w net.ipv4.conf.all.rp_filter=1\n",
             Self::HomeGateway => return [include_str!("../data/home-gateway.sh"), HOME_NEIGHBORS].concat(),
         };
-        let always = "ip addr add 203.0.113.3/24 dev eth1\nip route add 172.16.0.0/16 via 192.168.1.11\n";
+        let always = "ip addr add 203.0.113.3/24 dev eth1
+            ip route add 172.16.0.0/16 via 192.168.1.11
+            ip neigh replace 203.0.113.9 lladdr 02:00:00:00:01:01 nud permanent dev eth1\n";
         [NETWORK, always, more].concat()
     }
 }

@@ -3,6 +3,7 @@
 use crate::scenario::{Network, Scenario, What, put_together};
 use netstack::outcome::Outcome;
 use smoltcp::time::Duration;
+use std::collections::BTreeMap;
 use tests::{
     bench::Bench,
     datagram::Datagram,
@@ -130,16 +131,27 @@ pub struct Linux {
     undo: String,
 }
 
-/// Makes every built-in chain, so that its policy counts, and a rule for which connections are always tracked.
-const ALL_CHAINS: &str = "
-for chain in INPUT FORWARD OUTPUT; do iptables -P $chain ACCEPT; done
-for chain in PREROUTING INPUT OUTPUT POSTROUTING; do iptables -t nat -P $chain ACCEPT; done
-for chain in PREROUTING INPUT FORWARD OUTPUT POSTROUTING; do iptables -t mangle -P $chain ACCEPT; done
-iptables -t mangle -A PREROUTING -m conntrack --ctstate NEW -m comment --comment always-tracked
-";
+/// Every built-in chain whose policy counts, and a rule for which connections are always tracked. Nothing else is left.
 const FORGET_RULES: &str = "
-iptables -F; iptables -Z; iptables -t nat -F; iptables -t nat -Z; iptables -t mangle -F; iptables -t mangle -Z
-iptables -t mangle -A PREROUTING -m conntrack --ctstate NEW -m comment --comment always-tracked
+iptables-restore <<'END'
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+COMMIT
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+COMMIT
+*mangle
+-A PREROUTING -m conntrack --ctstate NEW -m comment --comment always-tracked
+COMMIT
+*raw
+COMMIT
+END
+ipset destroy
 conntrack -F 2>/dev/null
 ";
 const FORGET_NETWORK: &str = "
@@ -155,7 +167,6 @@ impl Linux {
     pub fn new(cards: usize) -> Self {
         let macs: Vec<_> = (0..cards).map(router_mac).collect();
         let router = LinuxRouter::new(&macs, &OWN[..cards]).expect("taps can be made");
-        Self::sh(ALL_CHAINS);
         Self { router, network: None, undo: String::new() }
     }
 
@@ -173,8 +184,8 @@ impl Side for Linux {
             Self::sh(&scenario.network.commands());
             self.network = Some(scenario.network);
         }
-        Self::sh(&scenario.rules.join("\n"));
-        self.undo = scenario.rules.iter().filter_map(|rule| undo(rule)).collect();
+        Self::sh(&at_once(&scenario.rules));
+        self.undo = scenario.rules.iter().rev().filter_map(|rule| undo(rule)).collect();
     }
 
     fn send(&mut self, port: usize, frame: &[u8]) -> Vec<(usize, Vec<u8>)> {
@@ -190,10 +201,28 @@ impl Side for Linux {
     }
 }
 
-/// What takes back a line that adds no rule.
+/// The same commands with all rules handed over at once, and all elements of sets: each commit has Linux wait.
+fn at_once(lines: &[String]) -> String {
+    let (mut sets, mut others) = (String::new(), String::new());
+    let mut tables: BTreeMap<&str, String> = BTreeMap::new();
+    for line in lines {
+        let (place, text) = match line.split_once(' ') {
+            Some(("ipset", line)) => (&mut sets, line),
+            Some(("iptables", line)) => {
+                let named = line.strip_prefix("-t ").and_then(|line| line.split_once(' '));
+                let (table, rule) = named.unwrap_or(("filter", line));
+                (tables.entry(table).or_default(), rule)
+            }
+            _ => (&mut others, line.as_str()),
+        };
+        *place += &format!("{text}\n");
+    }
+    let rules: String = tables.iter().map(|(name, rules)| format!("*{name}\n{rules}COMMIT\n")).collect();
+    format!("ipset restore <<'END'\n{sets}END\niptables-restore -n <<'END'\n{rules}END\n{others}")
+}
+
+/// What takes back a line that sets up routes.
 fn undo(line: &str) -> Option<String> {
-    let policy = line.strip_prefix("iptables -P ").and_then(|rest| rest.split_once(' '));
-    let chain = line.strip_prefix("iptables -N ");
-    let policy = policy.map(|(chain, _)| format!("iptables -P {chain} ACCEPT\n"));
-    policy.or_else(|| chain.map(|chain| format!("iptables -X {chain}\n")))
+    let (object, what) = line.strip_prefix("ip ")?.split_once(" add ")?;
+    Some(format!("ip {object} del {what}\n"))
 }

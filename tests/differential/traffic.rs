@@ -31,6 +31,11 @@ const NOWHERE: &[Ipv4Address] = &[
 const CLIENT_PORTS: &[u16] = &[40000, 40001, 5000, 1000, 33000];
 const SERVER_PORTS: &[u16] = &[53, 80, 443, 8080, 22, 5500];
 
+/// Whether a port or an identifier is one that somebody says by himself.
+pub fn is_said(port: u16) -> bool {
+    CLIENT_PORTS.contains(&port) || SERVER_PORTS.contains(&port)
+}
+
 /// Two to seven conversations, interleaved at random, each in its own order.
 pub fn traffic(random: &mut impl Rng) -> Vec<Step> {
     let mut next_id = 0;

@@ -1,0 +1,81 @@
+//! Random rules of raw and mangle: what is tracked, marks, segment sizes, times to live and types of service.
+
+use crate::rules::{INTERFACES, chance, matches, one, one_of, some};
+use rand::Rng;
+
+const CHAINS: &[&str] =
+    &["PREROUTING", "PREROUTING", "FORWARD", "FORWARD", "INPUT", "POSTROUTING", "POSTROUTING", "OUTPUT"];
+const MARKS: &[&str] = &[
+    "MARK --set-mark 0x1",
+    "MARK --set-mark 0x2/0x3",
+    "MARK --or-mark 0x10",
+    "MARK --and-mark 0x1",
+    "MARK --xor-mark 0x1",
+    "CONNMARK --set-mark 0x1",
+    "CONNMARK --set-mark 0x100/0xff00",
+    "CONNMARK --save-mark",
+    "CONNMARK --restore-mark",
+    "CONNMARK --save-mark --mask 0xf",
+];
+const HEADERS: &[&str] = &[
+    "TTL --ttl-set 40",
+    "TTL --ttl-dec 3",
+    "TTL --ttl-inc 5",
+    "DSCP --set-dscp 10",
+    "DSCP --set-dscp-class EF",
+    "TOS --set-tos 0x10/0x3f",
+    "TOS --or-tos 0x04",
+    "TOS --xor-tos 0xb9",
+];
+
+/// Rules of raw and mangle.
+pub fn rule_set(random: &mut impl Rng) -> Vec<String> {
+    let mut lines = some(random, 25, 2, raw_rule);
+    lines.extend(some(random, 30, 2, size_rule));
+    lines.extend(some(random, 40, 4, mark_rule));
+    lines.extend(some(random, 30, 3, header_rule));
+    lines.extend(some(random, 20, 2, verdict));
+    lines
+}
+
+/// A rule that is asked before it is known which flow a packet belongs to.
+fn raw_rule(random: &mut impl Rng) -> String {
+    let chain = one(random, &["PREROUTING", "PREROUTING", "PREROUTING", "OUTPUT"]);
+    let (text, _) = matches(random, chain);
+    let target =
+        one(random, &["NOTRACK", "NOTRACK", "CT --notrack", "DROP", "ACCEPT", "MARK --set-mark 0x1"]);
+    format!("iptables -t raw -A {chain}{text} -j {target}")
+}
+
+/// A rule that lowers the maximum segment size.
+fn size_rule(random: &mut impl Rng) -> String {
+    let (chain, option) =
+        one_of(random, &[("FORWARD", "-o"), ("FORWARD", "-i"), ("POSTROUTING", "-o"), ("PREROUTING", "-i")]);
+    let port =
+        if chance(random, 70) { format!(" {option} {}", one(random, INTERFACES)) } else { String::new() };
+    let size = match chain {
+        "PREROUTING" => one(random, &["--set-mss 1200", "--set-mss 536"]),
+        _ => one(random, &["--clamp-mss-to-pmtu", "--clamp-mss-to-pmtu", "--set-mss 1400", "--set-mss 1000"]),
+    };
+    format!("iptables -t mangle -A {chain}{port} -p tcp --tcp-flags SYN,RST SYN -j TCPMSS {size}")
+}
+
+/// A rule that marks packets or flows.
+fn mark_rule(random: &mut impl Rng) -> String {
+    rule(random, MARKS)
+}
+
+/// A rule that writes into the IPv4 header.
+fn header_rule(random: &mut impl Rng) -> String {
+    rule(random, HEADERS)
+}
+
+fn verdict(random: &mut impl Rng) -> String {
+    rule(random, &["ACCEPT", "DROP"])
+}
+
+fn rule(random: &mut impl Rng, targets: &[&str]) -> String {
+    let chain = one(random, CHAINS);
+    let (text, _) = matches(random, chain);
+    format!("iptables -t mangle -A {chain}{text} -j {}", one(random, targets))
+}
