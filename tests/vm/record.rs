@@ -1,6 +1,6 @@
 //! The flight recorder of the booted image: real traffic, dumped on the console, comes out the same on the host.
 
-use super::wire::{network, send};
+use super::wire::{first, network, send};
 use qemu::{
     lab::{
         Lab,
@@ -53,5 +53,21 @@ fn real_traffic_gives_the_same_verdicts_on_the_host() {
     let other = format!("{}iptables -A FORWARD -p tcp -j DROP\n", recording.configuration);
     let replayed = recording.replay(&other).unwrap();
     assert!(replayed.iter().filter(|frame| !frame.is_equal()).count() > 30);
+    lab.finish();
+}
+
+#[test]
+fn a_fault_prints_the_last_frames() {
+    let mut lab = Lab::boot(network("record_fault", MASQUERADE)).unwrap();
+    lab.commands("record on").unwrap();
+    for port in 0..3 {
+        send(&mut lab, LAN, &udp((ALICE, 40000 + port), (SERVER, 53)));
+        first(&mut lab, WAN);
+        lab.segments[WAN].seen.clear();
+    }
+    lab.console.forget();
+    lab.qmp.execute("inject-nmi", serde_json::json!({})).unwrap();
+    lab.until("the next start", |lab| lab.console.text().contains("started in").then_some(())).unwrap();
+    assert_eq!(assert_equal(&lab.console.text()), 3);
     lab.finish();
 }
