@@ -3,7 +3,7 @@
 use super::wire::{first, network, send};
 use qemu::{
     lab::{
-        Lab,
+        Lab, Plan,
         services::{Download, FileServer, Progress},
     },
     replay::Recording,
@@ -16,7 +16,7 @@ fn boot(name: &str) -> Lab {
     let config = plan.config.as_deref().unwrap_or_default();
     let commands = config.lines().filter(|line| !line.starts_with("ip neigh"));
     let config = Some(commands.map(|line| format!("{line}\n")).collect());
-    Lab::boot(qemu::lab::Plan { config, ..plan }).unwrap()
+    Lab::boot(Plan { config, ..plan }).unwrap()
 }
 
 /// Reads what the console printed, and sends it through the plane; gives the number of frames.
@@ -69,5 +69,17 @@ fn a_fault_prints_the_last_frames() {
     lab.qmp.execute("inject-nmi", serde_json::json!({})).unwrap();
     lab.until("the next start", |lab| lab.console.text().contains("started in").then_some(())).unwrap();
     assert_eq!(assert_equal(&lab.console.text()), 3);
+    lab.finish();
+}
+
+#[test]
+fn memory_that_is_not_there_is_not_taken() {
+    let mut lab = Lab::boot(Plan { memory: 20, ..network("record_memory", "") }).unwrap();
+    lab.commands("record on -b 64").unwrap();
+    send(&mut lab, LAN, &udp((ALICE, 40000), (SERVER, 53)).ttl(1));
+    let refused = lab.command("record on -b 16384").unwrap();
+    assert_eq!((refused.text.as_str(), refused.status), ("record: Cannot allocate memory\n", 1));
+    let shown = lab.command("record show").unwrap();
+    assert!(shown.text.contains("dropped ttl-exceeded"), "the earlier one goes on: {}", shown.text);
     lab.finish();
 }

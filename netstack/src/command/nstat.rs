@@ -45,7 +45,7 @@ pub fn parse(words: &[String], _: &Config) -> Result<Action, Failure> {
         counted
             .filter(|(_, count)| zeros || *count > 0)
             .fold(String::from("#kernel\n"), |text, (name, count)| {
-                text + &format!("{name:<32}{count:<16} 0.0\n")
+                text + &format!("{name:<32}{count:<16}{:>6}\n", "0.0")
             })
     }))
 }

@@ -49,8 +49,8 @@ pub fn parse(words: &[String], _: &Config) -> Result<Action, Failure> {
         ("on", rest) => {
             let (kibibytes, snapshot) = sizes(rest)?;
             Ok(Action::once(move |session| {
-                let begun = session.router.start_recording(kibibytes << 10, snapshot);
-                begun.then(String::new).ok_or_else(|| fail("too many are looking on"))
+                session.router.start_recording(kibibytes << 10, snapshot).map_err(fail)?;
+                Ok(String::new())
             }))
         }
         ("off", []) => Ok(Action::once(|session| {

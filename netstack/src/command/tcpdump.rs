@@ -30,8 +30,6 @@ const STREAM_MEMORY: usize = 1 << 20;
 /// Lines are made until there are so many bytes of them; then the console has its turn.
 const PIECE: usize = 2048;
 
-const TOO_MANY: &str = "too many of them are running";
-
 /// Words that may follow, for Tab.
 pub fn words(_: &[&str]) -> &'static [&'static str] {
     &[
@@ -192,7 +190,7 @@ impl Wanted {
         let uptime = now.total_micros() as u64;
         let offset = self.now.map_or(0, |now| now.saturating_sub(uptime));
         let stream = Stream::begin(router, self.wish(STREAM_MEMORY), &self.expression, offset, out);
-        stream.ok_or_else(|| fail(TOO_MANY))
+        stream.map_err(fail)
     }
 
     fn name<'r>(&self, router: &'r Router) -> &'r str {
@@ -244,7 +242,7 @@ impl Job for Tcpdump {
 impl Tcpdump {
     fn start(&mut self, session: &mut Session<'_, '_>, out: &mut String) -> Result<(), Failure> {
         let Wanted { snapshot, ref style, .. } = self.wanted;
-        let tap = session.router.taps().open(self.wanted.wish(MEMORY)).ok_or_else(|| fail(TOO_MANY))?;
+        let tap = session.router.taps().open(self.wanted.wish(MEMORY)).map_err(fail)?;
         let name = self.wanted.name(session.router);
         *out += match style.verbose {
             0 => "tcpdump: verbose output suppressed, use -v[v]... for full protocol decode\n",

@@ -13,6 +13,7 @@ use crate::{
     interface::InterfaceId, offload::Offload, outcome::Outcome, packet::Packet, table::flow::FlowImage,
 };
 use alloc::{boxed::Box, vec::Vec};
+use core::fmt;
 use filter::Filter;
 use recorder::Recorder;
 use ring::Ring;
@@ -69,6 +70,24 @@ pub struct Counts {
     pub lost: u64,
 }
 
+/// Why a tap is not opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refused {
+    /// As many are open as there can be.
+    TooMany,
+    /// There is no memory for its frames.
+    NoMemory,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooMany => "too many of them are running",
+            Self::NoMemory => "Cannot allocate memory",
+        })
+    }
+}
+
 /// An open tap, by its number.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TapId(usize);
@@ -97,13 +116,16 @@ impl Taps {
         self.open
     }
 
-    /// Opens a tap; `None` where there are too many.
-    pub fn open(&mut self, wish: Wish) -> Option<TapId> {
-        let place = self.taps.iter().position(Option::is_none)?;
-        let ring = Ring::new(wish.memory);
+    /// Opens a tap.
+    ///
+    /// # Errors
+    /// Too many are open, or memory does not suffice.
+    pub fn open(&mut self, wish: Wish) -> Result<TapId, Refused> {
+        let place = self.taps.iter().position(Option::is_none).ok_or(Refused::TooMany)?;
+        let ring = Ring::new(wish.memory).ok_or(Refused::NoMemory)?;
         self.taps[place] = Some(Box::new(Tap { wish, ring, counts: Counts::default(), pending: None }));
         self.look();
-        Some(TapId(place))
+        Ok(TapId(place))
     }
 
     /// Closes a tap. Frames that were not taken are forgotten.
@@ -163,7 +185,7 @@ impl Taps {
     /// Forgets what a tap holds.
     pub(crate) fn clear(&mut self, tap: TapId) {
         if let Some(tap) = &mut self.taps[tap.0] {
-            tap.ring = Ring::new(tap.wish.memory);
+            tap.ring.clear();
         }
     }
 

@@ -2,7 +2,7 @@
 //! sent through the plane once more (`record`, and `cargo run -- replay` on the host).
 
 use super::{
-    Sight, TapId, Wish,
+    Refused, Sight, TapId, Wish,
     filter::Filter,
     pcapng::{self, Out},
     ring::offload_to_bytes,
@@ -38,18 +38,18 @@ pub struct Recorder {
 }
 
 impl Router {
-    /// Records the frames that come in from now on, in `memory` bytes, of each `snapshot` bytes. `false`: too many look on
-    /// already.
-    pub fn start_recording(&mut self, memory: usize, snapshot: usize) -> bool {
-        self.stop_recording();
+    /// Records the frames that come in from now on, in `memory` bytes, of each `snapshot` bytes, and
+    /// forgets what was recorded before.
+    ///
+    /// # Errors
+    /// Too many look on already, or memory does not suffice; then the earlier recording goes on.
+    pub fn start_recording(&mut self, memory: usize, snapshot: usize) -> Result<(), Refused> {
         let filter = Filter::inbound();
-        let Some(tap) = self.taps.open(Wish { interface: None, filter, snapshot, memory, overwrite: true })
-        else {
-            return false;
-        };
+        let tap = self.taps.open(Wish { interface: None, filter, snapshot, memory, overwrite: true })?;
+        self.stop_recording();
         let neighbors = self.neighbor_commands();
         self.taps.recorder = Some(Recorder { tap, neighbors });
-        true
+        Ok(())
     }
 
     /// Ends the recording and forgets it.

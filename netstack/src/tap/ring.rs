@@ -12,6 +12,8 @@ use alloc::{boxed::Box, vec, vec::Vec};
 use core::num::NonZeroU16;
 use smoltcp::time::Instant;
 
+/// Bytes of memory that a ring leaves to the router.
+const SPARE: usize = 512 << 10;
 /// Bytes before those of each frame.
 const HEAD: usize = 32;
 /// Where in them the verdict is.
@@ -27,9 +29,15 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring of so many bytes.
-    pub fn new(size: usize) -> Self {
-        Self { bytes: vec![0; size].into_boxed_slice(), start: 0, end: 0 }
+    /// A ring of so many bytes. `None`: they are not there, or would leave too few for all else.
+    pub fn new(size: usize) -> Option<Self> {
+        Vec::<u8>::new().try_reserve_exact(size + SPARE).ok()?;
+        Some(Self { bytes: vec![0; size].into_boxed_slice(), start: 0, end: 0 })
+    }
+
+    /// Forgets all frames.
+    pub fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
     }
 
     /// Whether it holds a frame.
@@ -234,7 +242,7 @@ mod tests {
 
     #[test]
     fn frames_come_out_as_they_went_in_with_what_became_of_them() {
-        let mut ring = Ring::new(250);
+        let mut ring = Ring::new(250).unwrap();
         let mut bytes = Vec::new();
         for number in 0..100 {
             let outcome = Outcome::Dropped(DropReason::ALL[number as usize % DropReason::ALL.len()]);
@@ -252,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_full_ring_refuses_or_forgets_the_oldest() {
-        let mut ring = Ring::new(250);
+        let mut ring = Ring::new(250).unwrap();
         for number in 0..3 {
             assert!(ring.push(&sight(number), &frame(number), 40, false).is_some());
         }
@@ -267,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_verdict_for_a_frame_that_is_gone_harms_nothing() {
-        let mut ring = Ring::new(160);
+        let mut ring = Ring::new(160).unwrap();
         let place = ring.push(&sight(0), &frame(0), 40, true).unwrap();
         for number in 1..4 {
             ring.push(&sight(number), &frame(number), 40, true);
@@ -282,7 +290,7 @@ mod tests {
     #[test]
     fn what_is_left_to_a_card_is_kept_too() {
         let packet = tcp_super_frame(&[7; 3000], tcp_segmentation(1000), 128);
-        let mut ring = Ring::new(8192);
+        let mut ring = Ring::new(8192).unwrap();
         let seen = Sight { offload: *packet.offload(), length: packet.len() as u32, ..sight(0) };
         ring.push(&seen, &packet, packet.len(), false).unwrap();
         let mut bytes = Vec::new();

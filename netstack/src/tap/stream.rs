@@ -1,7 +1,7 @@
 //! What a tap holds, as a pcapng file that is written while frames come.
 
 use super::{
-    Counts, Sight, TapId, Wish,
+    Counts, Refused, Sight, TapId, Wish,
     pcapng::{self, Out},
 };
 use crate::{interface::InterfaceId, outcome::Outcome, router::Router};
@@ -23,14 +23,17 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Opens a tap and begins a file; `None` where there are too many taps. `expression` is the filter's text.
+    /// Opens a tap and begins a file. `expression` is the filter's text.
+    ///
+    /// # Errors
+    /// Those of [`Taps::open`](super::Taps::open).
     pub fn begin(
         router: &mut Router,
         wish: Wish,
         expression: &str,
         offset: u64,
         out: &mut Out,
-    ) -> Option<Self> {
+    ) -> Result<Self, Refused> {
         let interfaces: Vec<InterfaceId> = match wish.interface {
             Some(interface) => [interface].into(),
             None => router.config().interfaces().map(|(id, _)| id).collect(),
@@ -41,7 +44,7 @@ impl Stream {
             let interface = router.config().interface(*id);
             pcapng::interface(&interface.name, interface.mac, expression, out);
         }
-        Some(Self { tap, interfaces, offset, captured: 0, frame: Vec::new() })
+        Ok(Self { tap, interfaces, offset, captured: 0, frame: Vec::new() })
     }
 
     /// Frames written so far.
