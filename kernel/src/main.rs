@@ -43,6 +43,7 @@ use netstack::{
 use platform::{Below, Machine};
 use serial::{CAPTURE, CONSOLE};
 use smoltcp::time::{Duration, Instant};
+use x86_64::instructions::tlb;
 
 boot::main!(startup::start);
 
@@ -60,6 +61,10 @@ const CONSOLE_BACKLOG: usize = 8 << 10;
 const CHORES_INTERVAL: Duration = Duration::from_micros(250);
 /// Loads given to the second serial port in one turn, while frames are written to it.
 const CAPTURE_LOADS: usize = 16;
+/// How often the processor has to forget where pages lie. A real one has learnt them again within microseconds. QEMU's
+/// emulation keeps them in a table that begins with 256 entries, and only when it is emptied makes it larger if it was too
+/// small for the buffers and flows that are in use; each page that it has no room for costs more than a packet.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(100);
 /// How often is looked at what makes no interrupt.
 const LOOK_INTERVAL: Duration = Duration::from_millis(4);
 
@@ -77,6 +82,8 @@ struct Kernel {
     spin: Duration,
     /// When the chores are due, even if frames keep coming in.
     next_chores: Instant,
+    /// When the processor is to forget where pages lie.
+    next_flush: Instant,
     /// Whether the serial ports interrupt when their transmitters have room: the console's, and that for captures.
     awaiting_room: [bool; 2],
     /// When the second serial port is to be looked at, even if nothing goes out of it.
@@ -107,6 +114,10 @@ impl Kernel {
         busy |= self.write_console();
         busy |= self.serve_capture(now);
         self.machine.end_if_asked(!self.console.output().is_empty(), now);
+        if now >= self.next_flush {
+            tlb::flush_all();
+            self.next_flush = now + FLUSH_INTERVAL;
+        }
         busy
     }
 

@@ -81,6 +81,7 @@ pub fn start(info: BootInfo) -> ! {
         next_capture_look: Instant::ZERO,
         spin: Duration::from_micros(options.spin_micros.into()),
         next_chores: Instant::ZERO,
+        next_flush: Instant::ZERO,
         router,
         exchange,
         cards,
