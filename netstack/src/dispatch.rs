@@ -126,6 +126,9 @@ impl Router {
                         seen.map(FlowView::of_answer),
                     );
                 }
+                if refusal.reason == DropReason::FlowTableFull {
+                    self.connections.refuse();
+                }
                 self.discard(cx, packet, refusal.reason)
             }
         }

@@ -58,6 +58,7 @@ impl Router {
         let mut seen = arrival.headers.clone();
         self.before_tracking(arrival, decision, &seen, trace)?;
         let state = self.find_flow(arrival, decision, trace);
+        self.find_room(arrival, decision, trace)?;
         self.mangle_first(arrival, decision, &seen, state, trace)?;
         self.check_redirect(arrival, decision)?;
         self.translate_destination(arrival, decision, &mut seen, random, trace);
@@ -158,6 +159,23 @@ impl Router {
             self.trace_flow(&decision.flow, state, trace);
         }
         state
+    }
+
+    /// A new flow that there is no room for is refused before any rule sees it, as on Linux.
+    fn find_room<T: Trace>(
+        &self,
+        arrival: &Arrival<'_>,
+        decision: &mut Decision,
+        trace: &mut T,
+    ) -> Result<(), Refusal> {
+        let FlowPart::New(draft) = &mut decision.flow else { return Ok(()) };
+        let room = self.connections.find_room(draft, Tick::at(arrival.now));
+        // Where no rule looks at flows, packets pass without one.
+        if room.is_ok() || !self.tracking_needed {
+            return Ok(());
+        }
+        trace.station(format_args!("table       full of flows that may not be evicted"));
+        Ok(room?)
     }
 
     /// What was announced by another flow, where a packet with this tuple is that.

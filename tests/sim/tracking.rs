@@ -336,6 +336,22 @@ fn a_table_full_of_established_flows_refuses_new_ones_and_counts_them() {
 }
 
 #[test]
+fn a_new_flow_without_room_is_refused_before_any_rule_counts_it() {
+    let mut bench = nearly_full(0);
+    bench.run("sysctl -w net.netfilter.nf_conntrack_max=20\niptables -t mangle -A PREROUTING -p tcp --syn");
+    for port in 0..20 {
+        connect(&mut bench, (ALICE, 10_000 + port), (SERVER, 80));
+    }
+    let counted = bench.command("iptables -t mangle -L PREROUTING -vnx");
+    let syn = tcp((ALICE, 40000), (SERVER, 80), flag::SYN);
+    assert_eq!(bench.dropped(LAN, syn), DropReason::FlowTableFull);
+    assert_eq!(bench.command("iptables -t mangle -L PREROUTING -vnx"), counted);
+    assert!(bench.command("conntrack -S").contains(" drop=1 "));
+    let told = bench.command(&format!("explain in eth0 tcp {ALICE}:40000 {SERVER}:80"));
+    assert!(told.contains("verdict     DROP flow-table-full"), "{told}");
+}
+
+#[test]
 fn the_number_of_flows_can_be_limited() {
     let mut bench = gateway();
     bench.run("sysctl -w net.netfilter.nf_conntrack_max=50");

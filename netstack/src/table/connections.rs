@@ -31,6 +31,8 @@ pub struct Draft {
     pub outside: InterfaceId,
     /// A finished flow of the same tuple that it takes the place of.
     pub replaces: Option<FlowId>,
+    /// Where the table is full: the flow that has to go for it.
+    pub evicts: Option<FlowId>,
     /// Where another flow has announced it: that expectation, which says how it is translated.
     pub expected: Option<ExpectationId>,
 }
@@ -88,7 +90,25 @@ impl Connections {
         limited(draft.original, draft.ingress).is_some_and(|source| self.sources.is_at_limit(source))
     }
 
-    /// Begins a flow that expires in `timeout` seconds. Makes room first where the table is full.
+    /// Looks for room for a flow that would begin; changes nothing.
+    ///
+    /// # Errors
+    /// `FlowTableFull`: none of the flows that were looked at may go for it.
+    pub fn find_room(&self, draft: &mut Draft, now: Tick) -> Result<(), DropReason> {
+        if !self.flows.is_full() {
+            return Ok(());
+        }
+        draft.evicts = self.flows.eviction_candidate(now);
+        draft.evicts.or(draft.replaces).map(|_| ()).ok_or(DropReason::FlowTableFull)
+    }
+
+    /// Counts a flow that there was no room for.
+    pub fn refuse(&mut self) {
+        self.flows.statistics.drop += 1;
+        self.flows.look_further();
+    }
+
+    /// Begins a flow that expires in `timeout` seconds. Where the table is full, the one goes that was found right before.
     ///
     /// # Errors
     /// `SourceLimit`, `FlowTableFull`, `FlowClash`; nothing has changed then but for flows that were over anyway.
@@ -107,11 +127,14 @@ impl Connections {
             return Err(DropReason::SourceLimit);
         }
         if self.flows.is_full() {
-            let Some(id) = self.flows.eviction_candidate(now) else {
-                self.flows.statistics.drop += 1;
+            // What was over anyway may be gone already, where the limit was lowered.
+            let evicted = draft.evicts.filter(|id| self.flows.at_place(id.place()).is_some());
+            let Some(id) = evicted else {
+                self.refuse();
                 return Err(DropReason::FlowTableFull);
             };
             self.flows.statistics.early_drop += u64::from(self.flows.get(id).expires > now);
+            self.flows.look_further();
             self.end(id);
         }
         let mut flow = Flow::new(draft.original, reply);
@@ -225,6 +248,7 @@ impl Draft {
             ingress: InterfaceId::LOOPBACK,
             outside: InterfaceId::LOOPBACK,
             replaces: None,
+            evicts: None,
             expected: None,
         }
     }

@@ -176,12 +176,13 @@ impl FlowTable {
     }
 
     /// The flow that should go for a new one: expired, then half-open, then closing or not assured. Looks at a
-    /// bounded number of records, others each time; `None` where none of these may go.
-    pub fn eviction_candidate(&mut self, now: Tick) -> Option<FlowId> {
+    /// bounded number of records; `None` where none of these may go.
+    pub fn eviction_candidate(&self, now: Tick) -> Option<FlowId> {
         let mut best: Option<(u8, FlowId)> = None;
+        let mut place = self.cursor;
         for _ in 0..EVICTION_WINDOW.min(self.flows.len()) {
-            self.cursor = (self.cursor + 1) % self.flows.len();
-            let flow = &self.flows[self.cursor];
+            place = if place + 1 < self.flows.len() { place + 1 } else { 0 };
+            let flow = &self.flows[place];
             let worth = match flow {
                 flow if !flow.in_use() => continue,
                 flow if flow.expires <= now => 0,
@@ -191,13 +192,18 @@ impl FlowTable {
                 _ => continue,
             };
             if best.is_none_or(|(least, _)| worth < least) {
-                best = Some((worth, FlowId(self.cursor as u32)));
+                best = Some((worth, FlowId(place as u32)));
             }
             if worth == 0 {
                 break;
             }
         }
         best.map(|(_, id)| id)
+    }
+
+    /// Has the next new flow look at other records.
+    pub fn look_further(&mut self) {
+        self.cursor = (self.cursor + EVICTION_WINDOW) % self.flows.len().max(1);
     }
 
     /// Adds a flow whose first packet came in there. `None` where the table is full or a tuple is taken; the caller has looked at both before.
