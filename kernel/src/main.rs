@@ -133,6 +133,9 @@ impl Kernel {
             }
             if !self.burst.is_empty() {
                 busy = true;
+                if self.burst.len() == BURST && queues.has_received() {
+                    self.router.note_waiting(PortId(number as u8), now);
+                }
                 let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
                 self.router.receive_burst(cx, PortId(number as u8), &mut self.burst);
             }

@@ -3,14 +3,24 @@
 use crate::{
     dispatch::Origin,
     fastpath::Undecided,
-    headers::{ETHERNET_HEADER, Fragment, Headers},
+    headers::{ETHERNET_HEADER, Fragment, Headers, Transport},
     interface::{InterfaceId, PortId, mac_text},
     outcome::{DropReason, Outcome},
     packet::Packet,
     pipeline::Found,
     router::{Context, Link, Router},
-    stage::{arp, ethernet, log::RATE, track::tuple_of},
-    table::{address_claims::Conflict, fragments::Admission, neighbor::Claim, tick::Tick},
+    stage::{
+        arp, ethernet,
+        log::RATE,
+        track::{find_by_quote, tuple_of},
+    },
+    table::{
+        address_claims::Conflict,
+        flow::{Direction, status},
+        fragments::Admission,
+        neighbor::Claim,
+        tick::Tick,
+    },
 };
 use alloc::vec::Vec;
 use smoltcp::{time::Instant, wire::EthernetAddress};
@@ -110,15 +120,49 @@ impl Router {
                 Ok(headers) => {
                     packet.truncate(ETHERNET_HEADER + usize::from(headers.total_length));
                     let origin = Origin { ingress: Some(ingress), link_broadcast: group, answers: None };
+                    let found = found.unwrap_or_else(|| self.find(cx.now, &headers));
+                    if self.loads[usize::from(ingress.0)].is_crowded(cx.now)
+                        && !self.admits(cx, ingress, &packet, &headers, found)
+                    {
+                        return self.refuse(cx, ingress, packet, DropReason::Overload);
+                    }
                     if headers.fragment != Fragment::Whole {
                         return self.receive_fragment(cx, origin, packet, headers);
                     }
-                    let found = found.unwrap_or_else(|| self.find(cx.now, &headers));
                     self.process(cx, origin, packet, &headers, found)
                 }
                 Err(reason) => self.refuse(cx, ingress, packet, reason),
             },
             Err(reason) => self.refuse(cx, ingress, packet, reason),
+        }
+    }
+
+    /// Whether a packet of a crowded card is taken: it belongs to a flow that goes on, or to the few others that may come.
+    #[cold]
+    fn admits(
+        &mut self,
+        cx: &Context<'_>,
+        ingress: InterfaceId,
+        packet: &Packet,
+        headers: &Headers,
+        found: Found,
+    ) -> bool {
+        let rate = self.config.sysctl.overload_rate;
+        self.goes_on(packet.bytes(), headers, found, cx.now)
+            || self.loads[usize::from(ingress.0)].admit(rate, cx.now)
+    }
+
+    /// Whether a packet belongs to a flow that goes on.
+    pub(crate) fn goes_on(&self, frame: &[u8], headers: &Headers, found: Found, now: Instant) -> bool {
+        match (found, headers.transport) {
+            // One that nobody has answered yet costs as much as one that is new.
+            (Some((id, direction)), _) => {
+                direction == Direction::Reply || self.connections.flows.get(id).is(status::SEEN_REPLY)
+            }
+            (None, Transport::IcmpError { .. }) => {
+                find_by_quote(&self.connections, frame, headers, Tick::at(now)).is_some()
+            }
+            _ => headers.fragment == Fragment::Later && self.fragments.expects(headers, now),
         }
     }
 

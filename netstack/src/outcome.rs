@@ -72,6 +72,7 @@ drop_reasons! {
     SourceRoute "source-route" "It carries a source route (RFC 7126 4.3).",
     TransportMalformed "transport-malformed" "Its TCP, UDP or ICMP header is cut off or impossible.",
     OffloadMalformed "offload-malformed" "What is left to a card of its checksum and segmentation does not fit it.",
+    Overload "overload" "Of no known flow, while its card brings more than can be taken (net.core.netdev_overload_rate).",
     TransportChecksum "transport-checksum" "The checksum of a packet for the router itself is wrong.",
     MartianSource "martian-source" "Its source can be no sender on this wire (RFC 1812 5.3.7).",
     MartianDestination "martian-destination" "Its destination can never be seen on a wire (RFC 1812 5.3.7).",

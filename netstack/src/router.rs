@@ -18,6 +18,7 @@ use crate::{
         arp,
         filter::{Indexes, Memory, Ruleset},
         icmp::IcmpErrors,
+        overload::Load,
     },
     table::{
         address_claims::{AddressClaims, Broadcast},
@@ -150,6 +151,8 @@ pub struct Router {
     pub(crate) fragments: Fragments,
     pub(crate) taps: Taps,
     carrier: Vec<bool>,
+    /// Of the cards of the interfaces.
+    pub(crate) loads: Vec<Load>,
     pub(crate) links: Vec<Link>,
     next_sweep: Instant,
     pub(crate) now: Instant,
@@ -184,6 +187,7 @@ impl Router {
             fragments: Fragments::default(),
             taps: Taps::default(),
             carrier: vec![true; config.interfaces.len()],
+            loads: vec![Load::default(); config.interfaces.len()],
             links: Vec::new(),
             next_sweep: Instant::ZERO,
             now: Instant::ZERO,
@@ -280,6 +284,7 @@ impl Router {
             self.links = links;
             self.counters.resize(self.config.interfaces.len(), Cell::default());
             self.carrier.resize(self.config.interfaces.len(), true);
+            self.loads.resize(self.config.interfaces.len(), Load::default());
             self.claims.set_addresses(&self.config, self.now);
             for (id, interface) in self.config.interfaces() {
                 if !interface.up {
@@ -430,6 +435,13 @@ impl Router {
     /// Whether the card below an interface has a link. `lo` always has.
     pub fn carrier(&self, interface: InterfaceId) -> bool {
         self.carrier[usize::from(interface.0)]
+    }
+
+    /// More frames wait on a card than the driver has taken at a time: see [`crate::stage::overload`].
+    pub fn note_waiting(&mut self, port: PortId, now: Instant) {
+        if let Some(link) = self.links.get(usize::from(port.0)) {
+            self.loads[usize::from(link.interface.0)].note_waiting(now);
+        }
     }
 
     /// A frame that the driver could not put on the wire, because its card takes them too slowly.

@@ -19,6 +19,7 @@ mod nat_ports;
 mod network;
 mod nstat;
 mod offload;
+mod overload;
 mod policy;
 mod raw;
 mod record;

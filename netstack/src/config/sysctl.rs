@@ -26,6 +26,9 @@ pub struct Sysctl {
     /// `net.ipv4.icmp_ratelimit`: the least time between two ICMP errors to one destination, in milliseconds;
     /// 0: no limit.
     pub icmp_ratelimit: u32,
+    /// `net.core.netdev_overload_rate`: how many packets in a second that belong to no known flow are taken from a card that
+    /// brings more than the router can take; 0: any number.
+    pub overload_rate: u32,
     /// `net.netfilter.nf_nat_full_cone`: whether anybody outside reaches an inner host by an outer port that it holds
     /// (endpoint-independent filtering, RFC 4787 5), as far as the filter's rules let him.
     pub full_cone: bool,
@@ -77,6 +80,7 @@ impl Default for Sysctl {
             fib_multipath_hash_policy: 0,
             icmp_echo_ignore_all: false,
             icmp_ratelimit: 1000,
+            overload_rate: 10_000,
             full_cone: false,
             conntrack: ConntrackSysctl::default(),
         }
@@ -142,6 +146,7 @@ macro_rules! number {
 
 #[rustfmt::skip]
 static NUMBERS: &[Number] = &[
+    number!("net/core/netdev_overload_rate", overload_rate, INT_MAX),
     number!("net/ipv4/fib_multipath_hash_policy", fib_multipath_hash_policy, 1),
     number!("net/ipv4/icmp_echo_ignore_all", icmp_echo_ignore_all, flag),
     number!("net/ipv4/icmp_ratelimit", icmp_ratelimit, INT_MAX),

@@ -10,6 +10,7 @@ pub mod ipv4;
 pub mod log;
 pub mod mss;
 pub mod nat;
+pub mod overload;
 pub mod segment;
 pub mod splice;
 pub mod tcp;

@@ -31,6 +31,17 @@ struct Key {
     protocol: u8,
 }
 
+impl Key {
+    fn of(headers: &Headers) -> Self {
+        Self {
+            source: headers.source,
+            destination: headers.destination,
+            identification: headers.identification,
+            protocol: headers.protocol,
+        }
+    }
+}
+
 /// Fragments that wait for the first one of their datagram.
 pub type Waiting = heapless::Vec<Packet, WAITING_PER_DATAGRAM>;
 
@@ -68,6 +79,12 @@ impl Default for Fragments {
 }
 
 impl Fragments {
+    /// Whether the first fragment of a later one's datagram was here.
+    pub fn expects(&self, headers: &Headers, now: Instant) -> bool {
+        let key = Key::of(headers);
+        self.datagrams.iter().any(|it| it.key == key && it.expires > now && it.transport.is_some())
+    }
+
     /// Takes in a fragment. What has to make room for it goes to `displaced`.
     pub fn admit(
         &mut self,
@@ -83,13 +100,7 @@ impl Fragments {
         {
             return Admission::Refused(packet, DropReason::FragmentIncomplete);
         }
-        let key = Key {
-            source: headers.source,
-            destination: headers.destination,
-            identification: headers.identification,
-            protocol: headers.protocol,
-        };
-        let place = self.place(key, now, &mut displaced);
+        let place = self.place(Key::of(&headers), now, &mut displaced);
         let datagram = &mut self.datagrams[place];
         match (headers.fragment, datagram.transport) {
             (Fragment::Later, Some(transport)) => {

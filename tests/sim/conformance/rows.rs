@@ -397,6 +397,8 @@ pub const SECTIONS: &[Section] = &[
                     "tracking::half_open_flows_give_way_to_new_ones",
                     "tracking::established_flows_survive_a_flood_of_new_ones",
                     "tracking::a_table_full_of_established_flows_refuses_new_ones_and_counts_them",
+                    "overload::a_flood_passes_at_the_rate_and_a_connection_loses_nothing",
+                    "overload::a_connection_opens_and_closes_beside_a_flood",
                 ],
                 further: &[
                     "abuse/full.rs::a_full_table_keeps_its_flows",
