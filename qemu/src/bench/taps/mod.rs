@@ -4,6 +4,7 @@
 mod connections;
 mod cpu;
 mod flood;
+mod flows;
 mod latency;
 mod namespace;
 mod packets;
