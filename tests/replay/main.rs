@@ -37,3 +37,8 @@ fn super_frames() {
 fn saved_rules() {
     replay("saved_rules", tests::fuzz::saved_rules);
 }
+
+#[test]
+fn sights() {
+    replay("sights", tests::fuzz::sights);
+}

@@ -6,6 +6,7 @@ mod conversation;
 mod input;
 mod judge;
 mod saved;
+mod sights;
 mod super_frames;
 mod traffic;
 
@@ -17,6 +18,7 @@ use smoltcp::time::Duration;
 use traffic::Traffic;
 
 pub use saved::saved_rules;
+pub use sights::sights;
 pub use super_frames::super_frames;
 
 /// Small tables, so that a few hundred bytes fill them.

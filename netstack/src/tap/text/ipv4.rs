@@ -1,6 +1,6 @@
 //! IPv4 and UDP as tcpdump prints them (RFC 791 3.1, RFC 768).
 
-use super::{Part, Printer};
+use super::{MOST_QUOTES, Part, Printer};
 use crate::{headers::protocol, wire::checksum};
 use alloc::string::String;
 use core::fmt::{self, Write};
@@ -81,7 +81,13 @@ impl Printer {
     /// A packet that an ICMP error quotes, perhaps only its beginning.
     pub(super) fn quoted(&mut self, packet: Part<'_>, out: &mut String) -> fmt::Result {
         let length = packet.word(2).map_or(packet.length, usize::from).max(packet.length);
-        self.ipv4(Part { length, ..packet }, out)
+        if self.quotes == MOST_QUOTES {
+            return out.write_str("IP [...]");
+        }
+        self.quotes += 1;
+        let printed = self.ipv4(Part { length, ..packet }, out);
+        self.quotes -= 1;
+        printed
     }
 
     fn udp(&self, ip: &Ip, packet: Part<'_>, out: &mut String) -> fmt::Result {

@@ -52,12 +52,17 @@ pub enum TimeStyle {
     SinceFirst,
 }
 
+/// Quotes within each other that are printed: each takes some of the stack.
+const MOST_QUOTES: u8 = 8;
+
 /// Prints frames, one after the other.
 pub struct Printer {
     style: Style,
     conversations: Conversations,
     first: Option<Instant>,
     last: Option<Instant>,
+    /// Quotes that stand around what is being printed.
+    quotes: u8,
 }
 
 /// A header and what follows it, as far as it was kept.
@@ -111,7 +116,7 @@ impl<'b> Part<'b> {
 impl Printer {
     /// A printer that has printed nothing yet.
     pub fn new(style: Style) -> Self {
-        Self { style, conversations: Conversations::default(), first: None, last: None }
+        Self { style, conversations: Conversations::default(), first: None, last: None, quotes: 0 }
     }
 
     /// The lines for a frame that was seen at the interface `name`, of which `bytes` were kept.

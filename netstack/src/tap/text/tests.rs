@@ -127,3 +127,17 @@ fn one_interface_of_several_is_named_with_the_direction() {
     assert_eq!(shown(0xff, true), "eth0  B   ");
     assert_eq!(shown(0xff, false), "eth0  Out ");
 }
+
+/// Errors have no business to quote errors (RFC 1122 3.2.2), but somebody may send 2300 of them within each other.
+#[test]
+fn quotes_within_quotes_end() {
+    const LEVEL: [u8; 28] = [
+        0x45, 0, 0xff, 0xff, 0, 1, 0, 0, 64, 1, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2, // IPv4
+        3, 1, 0, 0, 0, 0, 0, 0, // host unreachable
+    ];
+    let ethernet = [&[0; 12][..], &[8, 0]].concat();
+    let frame = [ethernet, LEVEL.repeat(65_000 / LEVEL.len())].concat();
+    let mut out = String::new();
+    Printer::new(Style { verbose: 2, ..Style::default() }).print(&sight(&frame, 0), "eth0", &frame, &mut out);
+    assert_eq!(out.matches("host 10.0.0.2 unreachable").count(), 1 + usize::from(MOST_QUOTES));
+}
