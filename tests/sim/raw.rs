@@ -85,6 +85,16 @@ fn what_the_router_sends_itself_meets_output() {
 }
 
 #[test]
+fn what_the_router_answers_is_related_to_a_flow_from_the_beginning() {
+    let mut bench = gateway();
+    bench.run("iptables -t raw -A OUTPUT -m conntrack ! --ctstate RELATED -j DROP");
+    bench.run("iptables -t raw -A OUTPUT -j NOTRACK");
+    bench.run("iptables -A OUTPUT -m conntrack --ctstate UNTRACKED -j DROP");
+    assert_eq!(bench.exchange(LAN, query().ttl(1)).1.icmp_type(), Some((11, 0)));
+    assert_eq!(bench.send(LAN, echo((ALICE, 7), LAN_SIDE)), [], "a reply's flow is looked up only then");
+}
+
+#[test]
 fn explain_shows_the_station() {
     let mut bench = gateway();
     bench.run("iptables -t raw -A PREROUTING -p udp -j NOTRACK");

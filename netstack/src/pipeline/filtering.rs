@@ -1,6 +1,6 @@
 //! The stations where the tables raw, mangle and filter are asked, which may drop a packet and say what it is to be changed to.
 
-use super::{Arrival, Decision, Refusal, Way, decision};
+use super::{Arrival, Decision, FlowPart, Refusal, Way, decision};
 use crate::{
     config::rules::{Hook, TableName},
     headers::{Headers, Transport, tcp_flag},
@@ -23,7 +23,10 @@ impl Router {
         seen: &Headers,
         trace: &mut T,
     ) -> Result<(), Refusal> {
-        // No flow is known yet.
+        // No flow is known yet, but for that of a packet which is answered here.
+        if let Some(view) = arrival.answers {
+            decision.flow = FlowPart::Answer(view);
+        }
         self.before_routing(TableName::Raw, arrival, decision, seen, FlowState::Invalid, trace)
     }
 

@@ -58,7 +58,8 @@ impl Marking {
         match target {
             Target::Mark(change) => self.packet = change.applied_to(self.packet),
             Target::ConnMark(change) if tracked => self.pass(*change),
-            Target::NoTrack(_) => self.untracked = true,
+            // The router's own answers belong to the flow of what they answer from the beginning.
+            Target::NoTrack(_) => self.untracked |= !tracked,
             Target::Ttl(change) => self.change_ttl(*change),
             Target::Dscp(code_point) => self.change_tos(TosBits::dscp(*code_point)),
             Target::Tos(change) => self.change_tos(*change),
