@@ -1,7 +1,7 @@
 //! Where rutter means to differ from Linux, each with its reason. Nothing else is forgiven.
 
 use crate::{
-    scenario::Scenario,
+    scenario::{Network, Scenario},
     sides::{Record, is_made_here},
 };
 use netstack::outcome::{DropReason, Outcome};
@@ -85,6 +85,10 @@ pub enum Difference {
     /// Windows are remembered as powers of two, so what acknowledges a little more than was sent passes and belongs to its
     /// connection (docs/decisions.md). Linux calls it INVALID.
     WindowsArePowersOfTwo,
+    /// Where the source cannot be right nobody is told that there is no route (requirement 9). Linux looks for a route first.
+    ChecksSourcesFirst,
+    /// The MTU of a route lowers that of its interface, and never raises it. Linux believes the route.
+    RoutesOnlyLowerTheMtu,
     /// Whoever sent a SYN may reset an older connection of the same ports that answers it: the numbers of that one are known to
     /// nobody here. Linux knows only those of the answer that came last.
     ResetsAnOlderConnection,
@@ -106,6 +110,7 @@ impl Difference {
         let (port, sent) = rutter.sent.as_ref()?;
         let (in_linux, in_rutter) = (linux.passed_on(), rutter.passed_on());
         let to_itself = is_own(sent.destination);
+        let asks = |what: &str| scenario.rules.iter().any(|rule| rule.contains(what));
         if let Some(Outcome::Dropped(DropReason::NatUntracked)) = rutter.outcome
             && in_linux.is_some()
         {
@@ -126,7 +131,10 @@ impl Difference {
         // An INVALID one is for the router itself, where it is for a translated source.
         let to_a_mapping = rutter.outcome == Some(Outcome::Dropped(DropReason::NatFiltered));
         if let Some(difference) = Self::about_resets(sent, earlier)
-            && (in_rutter.is_some() || to_a_mapping || difference == Self::ResetsAnOlderConnection)
+            && (in_rutter.is_some()
+                || in_linux.is_some() && to_itself
+                || to_a_mapping
+                || difference == Self::ResetsAnOlderConnection)
         {
             return Some(difference);
         }
@@ -142,12 +150,22 @@ impl Difference {
         if is_little_ahead(sent, earlier) && in_rutter.is_some() {
             return Some(Self::WindowsArePowersOfTwo);
         }
+        let told = linux.left.iter().any(|(_, frame)| frame.datagram().is_some_and(Datagram::is_icmp_error));
+        if rutter.outcome == Some(Outcome::Dropped(DropReason::ReversePath)) && told && in_linux.is_none() {
+            return Some(Self::ChecksSourcesFirst);
+        }
+        if scenario.network == Network::SmallMtu
+            && asks("mtu 1300")
+            && (is_syn(sent) || sent.bytes().len() > 1280)
+        {
+            return Some(Self::RoutesOnlyLowerTheMtu);
+        }
         if lags_behind_the_answer(sent, earlier) {
             return Some(Self::HandshakeEndsWithItsAnswer);
         }
-        let asks = |what: &str| scenario.rules.iter().any(|rule| rule.contains(what));
         let counts = asks("-m limit") || asks("-m statistic");
-        if rutter.fragmented && counts {
+        let counted_fragments = earlier.iter().any(|it| it.fragmented && it.passed_on().is_some());
+        if counts && (rutter.fragmented || counted_fragments) {
             return Some(Self::CountsFragments);
         }
         if counts && let Some(difference) = earlier.iter().find_map(Self::about_options) {
@@ -282,6 +300,7 @@ impl Difference {
         match record.outcome? {
             Outcome::Dropped(DropReason::NoListener) => Some(Self::KnockLeavesNoFlow),
             Outcome::Dropped(DropReason::NatFiltered) => Some(Self::MappingStaysSilent),
+            Outcome::Dropped(DropReason::ReversePath) => Some(Self::ChecksSourcesFirst),
             Outcome::Dropped(DropReason::FirewallReject) if resets => Some(Self::ResetPassesNoNat),
             _ => None,
         }
