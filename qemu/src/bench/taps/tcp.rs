@@ -29,7 +29,7 @@ pub fn round(site: &Site) -> Result<Values> {
 pub fn iperf(site: &Site, words: &str) -> Result<Value> {
     let mut server = site.wan.command("exec iperf3 -s -1").stdout(Stdio::null()).spawn()?;
     site.wan.run("timeout 10 sh -c 'until ss -ltn | grep -q :5201; do sleep 0.01; done'")?;
-    let output = site.lan.run(&format!("iperf3 -J -C reno -c {SERVER} {words}"))?;
+    let output = site.lan.run(&format!("iperf3 -J -C reno --connect-timeout 10000 -c {SERVER} {words}"))?;
     server.wait()?;
     serde_json::from_slice(&output.stdout).context("iperf3's JSON")
 }
