@@ -3,6 +3,7 @@
 use crate::{
     scenario::{Network, Scenario},
     sides::{Record, is_made_here},
+    traffic,
 };
 use netstack::outcome::{DropReason, Outcome};
 use smoltcp::wire::Ipv4Address;
@@ -300,7 +301,11 @@ impl Difference {
         match record.outcome? {
             Outcome::Dropped(DropReason::NoListener) => Some(Self::KnockLeavesNoFlow),
             Outcome::Dropped(DropReason::NatFiltered) => Some(Self::MappingStaysSilent),
-            Outcome::Dropped(DropReason::ReversePath) => Some(Self::ChecksSourcesFirst),
+            Outcome::Dropped(DropReason::ReversePath)
+                if record.sent.as_ref().is_some_and(|(_, sent)| traffic::is_nowhere(sent.destination)) =>
+            {
+                Some(Self::ChecksSourcesFirst)
+            }
             Outcome::Dropped(DropReason::FirewallReject) if resets => Some(Self::ResetPassesNoNat),
             _ => None,
         }

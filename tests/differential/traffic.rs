@@ -36,6 +36,11 @@ pub fn is_said(port: u16) -> bool {
     CLIENT_PORTS.contains(&port) || SERVER_PORTS.contains(&port)
 }
 
+/// Whether `address` is one of the places that cannot be reached.
+pub fn is_nowhere(address: Ipv4Address) -> bool {
+    NOWHERE.contains(&address)
+}
+
 /// Two to seven conversations, interleaved at random, each in its own order.
 pub fn traffic(random: &mut impl Rng) -> Vec<Step> {
     let mut next_id = 0;
