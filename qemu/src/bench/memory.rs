@@ -74,7 +74,11 @@ fn forwards(bench: &Bench, guest: &Guest, memory: u32) -> Result<bool> {
 
 /// Whether a machine with so much memory has so many flows at a time.
 fn holds(bench: &Bench, guest: &Guest, memory: u32, flows: u32) -> Result<bool> {
-    let limit = format!("sysctl -w net.netfilter.nf_conntrack_max={}\n", flows + LOOK);
+    // Linux has no such rate.
+    let limit = format!(
+        "sysctl -e -w net.core.netdev_overload_rate=0\nsysctl -w net.netfilter.nf_conntrack_max={}\n",
+        flows + LOOK
+    );
     let plan = masquerade::plan(guest, bench, "flows", &format!("{MASQUERADE}{LONG}{limit}"))?;
     let Ok(mut lab) = guest.boot_within(Plan { memory, ..plan }, patience(guest)) else {
         return Ok(false);
