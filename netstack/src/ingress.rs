@@ -120,13 +120,15 @@ impl Router {
                 Ok(headers) => {
                     packet.truncate(ETHERNET_HEADER + usize::from(headers.total_length));
                     let origin = Origin { ingress: Some(ingress), link_broadcast: group, answers: None };
-                    let found = found.unwrap_or_else(|| self.find(cx.now, &headers));
-                    if self.loads[usize::from(ingress.0)].is_crowded(cx.now)
-                        && !self.admits(cx, ingress, &packet, &headers, found)
-                    {
+                    let whole = headers.fragment == Fragment::Whole;
+                    let crowded = self.loads[usize::from(ingress.0)].is_crowded(cx.now);
+                    // A fragment's flow is looked up when its ports are known.
+                    let found = found
+                        .unwrap_or_else(|| if whole || crowded { self.find(cx.now, &headers) } else { None });
+                    if crowded && !self.admits(cx, ingress, &packet, &headers, found) {
                         return self.refuse(cx, ingress, packet, DropReason::Overload);
                     }
-                    if headers.fragment != Fragment::Whole {
+                    if !whole {
                         return self.receive_fragment(cx, origin, packet, headers);
                     }
                     self.process(cx, origin, packet, &headers, found)

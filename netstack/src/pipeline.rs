@@ -283,9 +283,9 @@ impl Router {
         };
         // An error about a packet on its way through has its source by the way that it takes, so that is not for rules to know
         // (Linux: icmp_route_lookup).
-        let about = arrival.frame.get(seen.l4 + 24..).and_then(|rest| rest.first_chunk());
         let is_own_error = arrival.ingress.is_none() && matches!(seen.transport, Transport::IcmpError { .. });
-        let chosen = is_own_error && about != Some(&seen.source.octets());
+        let about = || arrival.frame.get(seen.l4 + 24..).and_then(|rest| rest.first_chunk());
+        let chosen = is_own_error && about() != Some(&seen.source.octets());
         Query {
             destination: seen.destination,
             source: if chosen { Ipv4Address::UNSPECIFIED } else { seen.source },

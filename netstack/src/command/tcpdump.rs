@@ -248,8 +248,7 @@ impl Tcpdump {
             0 => "tcpdump: verbose output suppressed, use -v[v]... for full protocol decode\n",
             _ => "tcpdump: ",
         };
-        *out +=
-            &format!("listening on {name}, link-type EN10MB (Ethernet), snapshot length {snapshot} bytes\n");
+        *out += &listening(name, snapshot);
         let printer = Printer::new(style.clone());
         self.running = Some(Running { tap, printer, captured: 0, frame: Vec::new() });
         Ok(())
@@ -275,6 +274,7 @@ impl Job for Write {
             if port.is_busy() {
                 return Progress::Failed(fail("-: the second serial port is in use"));
             }
+            *out += "tcpdump: ";
             *out += &listening(wanted.name(session.router), wanted.snapshot);
             return match port.begin(wanted, session.router, session.cx.now) {
                 Ok(()) => Progress::More,
@@ -299,7 +299,7 @@ impl Job for Write {
 }
 
 fn listening(name: &str, snapshot: usize) -> String {
-    format!("tcpdump: listening on {name}, link-type EN10MB (Ethernet), snapshot length {snapshot} bytes\n")
+    format!("listening on {name}, link-type EN10MB (Ethernet), snapshot length {snapshot} bytes\n")
 }
 
 fn summary(captured: u64, counts: Counts) -> String {
