@@ -70,13 +70,10 @@ pub fn start_timer(hz: u64) {
 }
 
 /// Interrupts once, after `micros` or after the longest time that the timer can count (a minute or so), whichever comes
-/// first; `None`: never.
-pub fn set_timer(micros: Option<u64>) {
-    let count = micros.map_or(0, |micros| {
-        let ticks = u128::from(micros) * u128::from(TIMER_HZ.load(Ordering::Relaxed)) / 1_000_000;
-        ticks.clamp(1, u32::MAX.into()) as u32
-    });
-    write(TIMER_INITIAL, count);
+/// first.
+pub fn set_timer(micros: u64) {
+    let ticks = u128::from(micros) * u128::from(TIMER_HZ.load(Ordering::Relaxed)) / 1_000_000;
+    write(TIMER_INITIAL, ticks.clamp(1, u32::MAX.into()) as u32);
 }
 
 /// Tells that the interrupt was taken.

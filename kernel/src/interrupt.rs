@@ -63,6 +63,14 @@ pub fn wait() {
     unsafe { asm!("sti", "hlt", "cli", options(nomem)) };
 }
 
+/// Lets in what has come, without waiting. While an interrupt is pending, QEMU's translator looks every few blocks of
+/// instructions whether it may come in, and takes its lock to do so.
+#[inline]
+pub fn let_in() {
+    // SAFETY: as in `wait`. Interrupts come in after the instruction that follows `sti`.
+    unsafe { asm!("sti", "nop", "cli", options(nomem)) };
+}
+
 // Every stub is 16 bytes long, so that the address of each follows from its number.
 global_asm!(
     r#"

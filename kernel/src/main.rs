@@ -3,6 +3,9 @@
 //! One turn of the loop takes a burst from each card through the router, and kicks each card once. The console and all
 //! that time asks for have their turn when no frame came in, and from time to time. When nothing happens, the processor
 //! spins for a moment, switches interrupts on, looks again, and halts.
+//!
+//! Under QEMU's translator whatever touches a device (a port, a register, a kick, an interrupt, PAUSE) waits for a lock that
+//! the thread which brings frames holds most of the time. So on a packet's way nothing does but kicks, and those are few.
 #![no_std]
 #![no_main]
 
@@ -30,7 +33,6 @@ mod virtio;
 use alloc::vec::Vec;
 use card::Card;
 use chacha20::ChaCha20Rng;
-use core::hint;
 use interrupt::Vector;
 use log::info;
 use netstack::{
@@ -57,6 +59,9 @@ const CONSOLE_INPUT: usize = 64;
 const CONSOLE_LOADS: usize = 4;
 /// Log lines are not shown while that much output waits.
 const CONSOLE_BACKLOG: usize = 8 << 10;
+/// For how many turns the cards are not told of what waits for them while more comes in: to tell a card makes an emulated
+/// processor wait for QEMU's lock, which the thread that brings frames holds for fifty of them.
+const MOST_TURNS_HELD: u32 = 3;
 /// How long frames may keep the loop from everything else.
 const CHORES_INTERVAL: Duration = Duration::from_micros(250);
 /// Loads given to the second serial port in one turn, while frames are written to it.
@@ -86,8 +91,13 @@ struct Kernel {
     next_flush: Instant,
     /// Whether the serial ports interrupt when their transmitters have room: the console's, and that for captures.
     awaiting_room: [bool; 2],
-    /// When the second serial port is to be looked at, even if nothing goes out of it.
+    /// When the serial ports are to be looked at: the console's, and that for captures even if nothing goes out of it.
+    next_console_look: Instant,
     next_capture_look: Instant,
+    /// For how many turns the cards were not told of what waits for them.
+    turns_held: u32,
+    /// When the timer interrupts.
+    timer: Option<Instant>,
 }
 
 impl Kernel {
@@ -109,6 +119,8 @@ impl Kernel {
 
     /// Everything but frames. Says whether there is more to do at once.
     fn do_chores(&mut self, now: Instant) -> bool {
+        interrupt::let_in();
+        self.after_interrupts(now);
         let mut busy = self.read_console(now);
         self.poll(now);
         busy |= self.write_console();
@@ -145,10 +157,15 @@ impl Kernel {
     }
 
     fn read_console(&mut self, now: Instant) -> bool {
+        if now < self.next_console_look {
+            return false;
+        }
         let mut bytes = heapless::Vec::<u8, CONSOLE_INPUT>::new();
         let room = self.console.room().min(CONSOLE_INPUT);
         bytes.extend(core::iter::from_fn(|| CONSOLE.receive()).take(room));
         if bytes.is_empty() {
+            // Nothing is there, so the next byte will interrupt, if the loop halts.
+            self.next_console_look = if room > 0 { now + LOOK_INTERVAL } else { now };
             return false;
         }
         let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
@@ -181,7 +198,7 @@ impl Kernel {
         {}
     }
 
-    /// Puts what the router sends into the cards' rings and tells each card once.
+    /// Puts what the router sends into the cards' rings, and tells each card once, when no more frames have come in.
     fn transmit(&mut self) {
         while let Some((port, packet)) = self.exchange.take_outgoing() {
             match self.cards.get_mut(usize::from(port.0)).and_then(Card::queues) {
@@ -193,6 +210,11 @@ impl Kernel {
                 None => self.exchange.recycle(packet),
             }
         }
+        if self.turns_held < MOST_TURNS_HELD && self.has_received() {
+            self.turns_held += 1;
+            return;
+        }
+        self.turns_held = 0;
         for queues in self.cards.iter_mut().filter_map(Card::queues) {
             queues.flush();
         }
@@ -235,28 +257,43 @@ impl Kernel {
 
     /// Nothing happened: spins, and halts where still nothing happens.
     fn rest(&mut self) {
+        // Without the instruction for it: PAUSE makes QEMU's translator leave the guest and ask for its lock.
         let spin_until = clock::now() + self.spin;
         while clock::now() < spin_until {
             if self.has_received() {
                 return;
             }
-            hint::spin_loop();
         }
         self.set_interrupts(true);
         let until = self.next_event();
         let now = clock::now();
         if !self.has_received() && until.is_none_or(|until| until > now) {
-            apic::set_timer(until.map(|until| (until - now).total_micros()));
+            self.set_timer(until, now);
             interrupt::wait();
         }
         self.set_interrupts(false);
+    }
+
+    /// Looks at what has interrupted.
+    fn after_interrupts(&mut self, now: Instant) {
         let taken = interrupt::take();
+        if taken.contains(Vector::TIMER) {
+            self.timer = None;
+        }
         if taken.contains(Vector::SERIAL) {
+            self.next_console_look = now;
             self.next_capture_look = now;
         }
         for card in &mut self.cards {
             card.after_interrupt(taken, &mut self.exchange, now);
         }
+    }
+
+    /// Has the timer interrupt by `until`. One that is set to interrupt sooner stays as it is.
+    fn set_timer(&mut self, until: Option<Instant>, now: Instant) {
+        let Some(until) = until.filter(|until| self.timer.is_none_or(|timer| *until < timer)) else { return };
+        apic::set_timer((until - now).total_micros());
+        self.timer = Some(until);
     }
 
     fn has_received(&mut self) -> bool {
