@@ -143,11 +143,11 @@ impl Router {
             // It goes on where the connection is.
             (*sequence, *acknowledgment) = self.connections.flows.get(id).windows().next(direction);
         }
-        if let Some(id) = probe.ingress
-            && self.loads[usize::from(id.0)].is_crowded(now)
+        if let Some(load) = probe.ingress.map(|id| &self.loads[usize::from(id.0)])
+            && load.is_crowded(now)
             && !self.goes_on(&frame, &headers, found, now)
         {
-            let rate = self.config.sysctl.overload_rate;
+            let rate = load.rate(self.config.sysctl.overload_rate);
             trace.station(format_args!("overload    of no known flow, of which {rate} pass each second"));
         }
         let arrival = Arrival {

@@ -27,7 +27,7 @@ pub struct Sysctl {
     /// 0: no limit.
     pub icmp_ratelimit: u32,
     /// `net.core.netdev_overload_rate`: how many packets in a second that belong to no known flow are taken from a card that
-    /// brings more than the router can take; 0: any number.
+    /// brings more than the router can take, at first; 0: any number. See [`crate::stage::overload`].
     pub overload_rate: u32,
     /// `net.netfilter.nf_nat_full_cone`: whether anybody outside reaches an inner host by an outer port that it holds
     /// (endpoint-independent filtering, RFC 4787 5), as far as the filter's rules let him.
@@ -80,7 +80,7 @@ impl Default for Sysctl {
             fib_multipath_hash_policy: 0,
             icmp_echo_ignore_all: false,
             icmp_ratelimit: 1000,
-            overload_rate: 10_000,
+            overload_rate: 1000,
             full_cone: false,
             conntrack: ConntrackSysctl::default(),
         }

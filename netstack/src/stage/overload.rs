@@ -4,30 +4,45 @@
 //! A packet of a flow that goes on costs a tenth of one that the rules have to be asked about. So a flood of the latter
 //! would keep the former waiting until their card has no room for them. While a card is crowded, packets that belong to no flow
 //! pass at a rate; the others always do. A card is crowded where more frames wait than the driver takes at a time, twice in
-//! a row, and for a moment after that: else a flood that is refused cheaply would be let in again and again.
+//! a row, and until nothing was refused for a while: else a flood that is refused cheaply would be let in again and again.
+//! What a machine can take is not known, so the rate begins low and grows until frames wait again.
 
 use crate::table::token_bucket::{Rate, TokenBucket};
 use smoltcp::time::{Duration, Instant};
 
 /// Within what time more frames have to wait twice.
 const SOON: Duration = Duration::from_millis(2);
-/// How long a card stays crowded.
-const MOMENT: Duration = Duration::from_millis(20);
+/// How long a card stays crowded after the last packet that was refused, and after how long its rate grows.
+const WHILE: Duration = Duration::from_secs(1);
 /// Packets of no flow that may come at once.
 const BURST: u32 = 1000;
+/// Packets of no flow pass in batches, once in so many microseconds: to wake a host for each would cost it more than they do.
+const BATCH: i64 = 10_000;
 
 /// What is known of a card's load.
 #[derive(Clone, Copy, Debug)]
 pub struct Load {
     noted: Instant,
     crowded_until: Instant,
+    /// How often the rate has grown, and when it did so last.
+    steps: u32,
+    grown: Instant,
+    /// Gives tokens at the lowest rate. Each lets in one packet, and one more for each time that the rate has grown.
     bucket: TokenBucket,
+    credit: u32,
 }
 
 impl Default for Load {
     fn default() -> Self {
         let never = Instant::from_micros(i64::MIN / 2);
-        Self { noted: never, crowded_until: never, bucket: TokenBucket::FULL }
+        Self {
+            noted: never,
+            crowded_until: never,
+            steps: 0,
+            grown: never,
+            bucket: TokenBucket::FULL,
+            credit: 0,
+        }
     }
 }
 
@@ -35,7 +50,9 @@ impl Load {
     /// More frames wait than were taken.
     pub fn note_waiting(&mut self, now: Instant) {
         if now < self.noted + SOON {
-            self.crowded_until = now + MOMENT;
+            self.crowded_until = now + WHILE;
+            (self.steps, self.credit) = (0, 0);
+            self.grown = now;
         }
         self.noted = now;
     }
@@ -46,10 +63,30 @@ impl Load {
         now < self.crowded_until
     }
 
-    /// Whether one more packet of no flow may pass, of which a crowded card may bring `rate` in a second; 0: any number.
+    /// How many packets of no flow pass in a second, where that begins with `least`; 0: any number.
+    pub fn rate(&self, least: u32) -> u32 {
+        least.saturating_mul(self.steps + 1)
+    }
+
+    /// Whether a crowded card may bring one more packet of no flow.
     #[must_use]
-    pub fn admit(&mut self, rate: u32, now: Instant) -> bool {
-        rate == 0 || self.bucket.take(now, Rate::new(rate, 1, BURST))
+    pub fn admit(&mut self, least: u32, now: Instant) -> bool {
+        if now >= self.grown + WHILE {
+            self.steps += 1;
+            self.grown = now;
+        }
+        if self.credit > 0 {
+            self.credit -= 1;
+            return true;
+        }
+        let batch = Instant::from_micros(now.total_micros() / BATCH * BATCH);
+        let admitted = least == 0 || self.bucket.take(batch, Rate::new(least, 1, BURST));
+        if admitted {
+            self.credit = self.steps;
+        } else {
+            self.crowded_until = now + WHILE;
+        }
+        admitted
     }
 }
 
@@ -57,7 +94,7 @@ impl Load {
 mod tests {
     use super::*;
 
-    const RATE: u32 = 10_000;
+    const LEAST: u32 = 1000;
 
     fn at(milliseconds: i64) -> Instant {
         Instant::from_millis(milliseconds)
@@ -65,31 +102,63 @@ mod tests {
 
     /// How many of `count` pass.
     fn admitted(load: &mut Load, count: usize, now: Instant) -> usize {
-        (0..count).filter(|_| load.admit(RATE, now)).count()
+        (0..count).filter(|_| load.admit(LEAST, now)).count()
+    }
+
+    fn crowded(now: Instant) -> Load {
+        let mut load = Load::default();
+        load.note_waiting(now);
+        load.note_waiting(now);
+        load
     }
 
     #[test]
-    fn a_card_is_crowded_for_a_moment_where_frames_wait_twice() {
+    fn a_card_is_crowded_for_a_while_where_frames_wait_twice() {
         let mut load = Load::default();
         load.note_waiting(at(0));
         assert!(!load.is_crowded(at(0)), "once is a burst");
         load.note_waiting(at(2));
         assert!(!load.is_crowded(at(2)), "that was another one");
         load.note_waiting(at(3));
-        assert!(load.is_crowded(at(22)) && !load.is_crowded(at(23)));
+        assert!(load.is_crowded(at(1002)) && !load.is_crowded(at(1003)));
+    }
+
+    #[test]
+    fn it_stays_crowded_while_a_flood_goes_on_and_no_longer() {
+        let mut load = crowded(at(0));
+        for now in 0..1500 {
+            let _ = admitted(&mut load, 100, at(now));
+        }
+        assert!(load.is_crowded(at(2498)) && !load.is_crowded(at(2499)));
     }
 
     #[test]
     fn a_burst_passes_and_a_flood_passes_at_the_rate() {
-        let mut load = Load::default();
+        let mut load = crowded(at(0));
         assert_eq!(admitted(&mut load, 800, at(0)), 800);
-        let flood: usize = (1..=1000).map(|now| admitted(&mut load, 300, at(now))).sum();
-        assert!((10_000..=11_200).contains(&flood), "{flood} in a second");
+        let flood: usize = (1..1000).map(|now| admitted(&mut load, 300, at(now))).sum();
+        assert!((1150..=1250).contains(&flood), "{flood} in a second");
     }
 
     #[test]
-    fn a_rate_of_nothing_is_no_limit() {
+    fn the_rate_grows_until_frames_wait_again() {
+        let mut load = crowded(at(0));
+        let second = |load: &mut Load, number: i64| -> usize {
+            (0..1000).map(|now| admitted(load, 300, at(1000 * number + now))).sum()
+        };
+        let passed = [0, 1, 2, 3].map(|number| second(&mut load, number));
+        for (passed, expected) in passed.into_iter().zip([2000, 2000, 3000, 4000]) {
+            assert!((expected * 98 / 100..=expected * 102 / 100).contains(&passed), "{passed} of {expected}");
+        }
+        load.note_waiting(at(4000));
+        load.note_waiting(at(4000));
+        assert_eq!(load.rate(LEAST), LEAST);
+    }
+
+    #[test]
+    fn a_rate_of_nothing_is_no_limit_however_long() {
         let mut load = Load::default();
-        assert!((0..100_000).all(|_| load.admit(0, at(0))));
+        assert!((0..100_000).all(|now| load.admit(0, at(1000 * now))));
+        assert_eq!(load.rate(0), 0);
     }
 }
