@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{
     EthernetAddress, EthernetFrame, EthernetProtocol, EthernetRepr, Icmpv4Packet, Icmpv4Repr, IpProtocol,
-    Ipv4Packet, Ipv4Repr, UdpPacket, UdpRepr,
+    Ipv4Packet, Ipv4Repr, TcpControl, TcpPacket, TcpRepr, TcpSeqNumber, UdpPacket, UdpRepr,
 };
 
 /// From whom to whom, on the wire and beyond.
@@ -38,6 +38,29 @@ impl Path {
                 |data| data.copy_from_slice(&DATA),
                 &ChecksumCapabilities::default(),
             );
+        })
+    }
+
+    /// A segment that asks for a connection between two ports.
+    pub fn syn(self, (source_port, port): (u16, u16)) -> Vec<u8> {
+        let tcp = TcpRepr {
+            src_port: source_port,
+            dst_port: port,
+            control: TcpControl::Syn,
+            seq_number: TcpSeqNumber(1),
+            ack_number: None,
+            window_len: u16::MAX,
+            window_scale: None,
+            max_seg_size: None,
+            sack_permitted: false,
+            sack_ranges: [None; 3],
+            timestamp: None,
+            payload: &[],
+        };
+        self.ipv4(IpProtocol::Tcp, tcp.buffer_len(), |payload| {
+            let (source, destination) = self.addresses;
+            let mut segment = TcpPacket::new_unchecked(payload);
+            tcp.emit(&mut segment, &source.into(), &destination.into(), &ChecksumCapabilities::default());
         })
     }
 

@@ -18,7 +18,7 @@ use anyhow::{Result, bail};
 use apt::Outcome;
 
 /// Programs that `tests/linux` and the benchmarks start, and the Debian package that has each.
-const TEST_PROGRAMS: [(&str, &str); 20] = [
+const TEST_PROGRAMS: [(&str, &str); 19] = [
     ("conntrack", "conntrack"),
     ("curl", "curl"),
     ("dnsmasq", "dnsmasq-base"),
@@ -35,7 +35,6 @@ const TEST_PROGRAMS: [(&str, &str); 20] = [
     ("setpriv", "util-linux"),
     ("tcpdump", "tcpdump"),
     ("traceroute", "traceroute"),
-    ("trafgen", "netsniff-ng"),
     ("tshark", "tshark"),
     ("valgrind", "valgrind"),
     // An FTP server, which is a module of Debian's own Python.

@@ -5,18 +5,26 @@
 //! An attacker is another machine. Here his program shares the processors with the router and both ends of the
 //! transfer, so it runs only while nobody else wants to (SCHED_IDLE, sched(7)): it sends as fast as the host can beside
 //! the transfer. A host may send so much even so that the tap's queue has no room for the transfer's own segments. Where a null
-//! flood leaves next to nothing, the router has no part in it, and the rate is lowered by steps until it does not.
+//! flood leaves next to nothing, the router has no part in it, and the rate is lowered by steps until it does not. A rate is
+//! kept evenly: as many frames in one burst each second would be the host's highest rate again.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anstream::println;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use pnet_datalink::{Channel, Config, interfaces};
 use qemu::nic::{Cable, Nic, mac_text};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::thread::gettid;
 use serde_json::Value;
+use smoltcp::wire::{EthernetAddress, Ipv4Address};
 
+use super::super::frame::Path;
 use super::Values;
 use super::flows::Flows;
 use super::namespace::Namespace;
@@ -37,33 +45,30 @@ const SECONDS: usize = 7;
 const COUNTED: std::ops::Range<usize> = 2..6;
 /// The flood begins when the transfer is under way.
 const LEAD: Duration = Duration::from_millis(1000);
-/// It outlasts the transfer, and is ended with it.
-const FLOOD: u32 = 60;
 /// A MAC address that nobody has.
-const CLOSED: &str = "02:00:00:00:de:ad";
+const CLOSED: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0xde, 0xad]);
+/// Where the flood seems to come from on the wire.
+const ATTACKER: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 9]);
+const ROUTER: Ipv4Address = Ipv4Address::new(203, 0, 113, 2);
+const FORWARDED: u16 = 8080;
+/// The sender sleeps in between.
+const NAP: Duration = Duration::from_micros(50);
+/// So many frames in one go where it comes too late.
+const MOST_BEHIND: u64 = 1000;
 const DIRECTIONS: [(&str, &str); 2] = [("up", ""), ("down", "-R")];
 /// Frames a second: as many as can be, then fewer.
-const RATES: [Option<u32>; 4] = [None, Some(100_000), Some(50_000), Some(25_000)];
+const RATES: [Option<u32>; 4] = [None, Some(200_000), Some(100_000), Some(50_000)];
 /// A null flood that leaves less of the transfer than this takes the host away from it.
 const MEANINGFUL: f64 = 0.1;
-/// trafgen hands over so much at a time: the kernel lets nobody else run in between.
-const RING: &str = "64KiB";
 
 /// What floods.
 #[derive(Clone, Copy)]
 enum Flood {
-    /// trafgen, with what follows the Ethernet header in its words.
-    Frames(&'static str),
+    /// SYNs from random sources to this port of the router, or to any high one.
+    Syns(Option<u16>),
     /// nmap, which takes the outer address to be where it is told.
     Scan,
 }
-
-const CLOSED_PORT: Flood = Flood::Frames(
-    "ipv4(sa=drnd(0x0b000000,0x63ffffff),da=203.0.113.2,ttl=64), tcp(sp=drnd(1024,65535),dp=drnd(10000,60000),syn,win=65535)",
-);
-const FORWARDED_PORT: Flood = Flood::Frames(
-    "ipv4(sa=drnd(0x0b000000,0x63ffffff),da=203.0.113.2,ttl=64), tcp(sp=drnd(1024,65535),dp=8080,syn,win=65535)",
-);
 
 /// Half-open flows fill the table, each taking the place of another one; then flows that stay do.
 pub fn round(site: &Site) -> Result<Values> {
@@ -73,11 +78,11 @@ pub fn round(site: &Site) -> Result<Values> {
         *alone = transfer(&iperf(site, &format!("-t {SECONDS} {words}"))?)?;
         values.push((format!("TCP {direction}, no flood"), "Gbit/s", *alone));
     }
-    compare(site, "SYNs to a closed port", CLOSED_PORT, alone, &mut values)?;
-    compare(site, "SYNs to a forwarded port", FORWARDED_PORT, alone, &mut values)?;
+    compare(site, "SYNs to a closed port", Flood::Syns(None), alone, &mut values)?;
+    compare(site, "SYNs to a forwarded port", Flood::Syns(Some(FORWARDED)), alone, &mut values)?;
     compare(site, "nmap", Flood::Scan, alone, &mut values)?;
     let flows = Flows::begin(site, FLOWS)?;
-    compare(site, "SYNs, table full", FORWARDED_PORT, alone, &mut values)?;
+    compare(site, "SYNs, table full", Flood::Syns(Some(FORWARDED)), alone, &mut values)?;
     values.push(("established flows in the full table".into(), "flows", flows.len() as f64));
     values.push(("  lost".into(), "flows", (flows.len() - flows.alive()) as f64));
     Ok(values)
@@ -85,14 +90,14 @@ pub fn round(site: &Site) -> Result<Values> {
 
 /// The throughput beside a null flood and beside the flood, at the highest rate at which the first one means something.
 fn compare(site: &Site, name: &str, flood: Flood, alone: [f64; 2], values: &mut Values) -> Result<()> {
-    let router = mac_text(Nic::new(1, Cable::Tap(site.wan.tap.clone())).mac);
+    let router = EthernetAddress(Nic::new(1, Cable::Tap(site.wan.tap.clone())).mac);
     for ((direction, words), alone) in DIRECTIONS.into_iter().zip(alone) {
         for rate in RATES {
             let what = match rate {
                 None => format!("TCP {direction} beside {name}"),
                 Some(rate) => format!("TCP {direction} beside {name}, {rate}/s"),
             };
-            let (null, frames) = beside(site, words, &flood.line(site, CLOSED, rate)?)?;
+            let (null, frames) = beside(site, words, flood, CLOSED, rate)?;
             values.push((format!("{what}, null"), "Gbit/s", null));
             values.push((format!("  flood, {what}, null"), "packets/s", frames));
             if null < alone * MEANINGFUL {
@@ -101,7 +106,7 @@ fn compare(site: &Site, name: &str, flood: Flood, alone: [f64; 2], values: &mut 
                 );
                 continue;
             }
-            let (real, frames) = beside(site, words, &flood.line(site, &router, rate)?)?;
+            let (real, frames) = beside(site, words, flood, router, rate)?;
             values.push((what.clone(), "Gbit/s", real));
             values.push((format!("  flood, {what}"), "packets/s", frames));
             values.push((format!("  kept, {what}"), "%", real / null * 100.0));
@@ -111,41 +116,102 @@ fn compare(site: &Site, name: &str, flood: Flood, alone: [f64; 2], values: &mut 
     Ok(())
 }
 
-impl Flood {
-    /// The command that sends to this MAC address.
-    fn line(self, site: &Site, mac: &str, rate: Option<u32>) -> Result<String> {
-        let tap = &site.wan.tap;
-        Ok(match self {
-            Flood::Frames(packet) => {
-                let rate = rate.map_or(String::new(), |rate| format!("--rate {rate}pps"));
-                format!(
-                    "trafgen --dev {tap} --cpus 1 --ring-size {RING} {rate} '{{ eth(da={mac}), {packet} }}'"
-                )
-            }
-            Flood::Scan => {
-                site.wan
-                    .run(&format!("ip neigh replace 203.0.113.3 lladdr {mac} nud permanent dev {tap}"))?;
-                let rate = rate.unwrap_or(1_000_000);
-                format!(
-                    "sh -c 'while :; do nmap -n -Pn -sS -T5 --max-retries 0 --min-rate {rate} --send-ip \
-                     --disable-arp-ping -p- 203.0.113.3; done'"
-                )
-            }
-        })
+/// The Gbit/s of a transfer while frames flood this MAC address, and how many of them the tap takes in a second.
+fn beside(
+    site: &Site,
+    words: &str,
+    flood: Flood,
+    mac: EthernetAddress,
+    rate: Option<u32>,
+) -> Result<(f64, f64)> {
+    let (stop, stopped) = channel();
+    let (run, frames) = std::thread::scope(|scope| {
+        let flooding = scope.spawn(move || {
+            sleep(LEAD);
+            let (before, start) = (taken(&site.wan)?, Instant::now());
+            match flood {
+                Flood::Syns(port) => site.wan.inside(|| syns(&site.wan.tap, mac, port, rate, stopped)),
+                Flood::Scan => scan(&site.wan, mac, rate, stopped),
+            }?;
+            Ok((taken(&site.wan)? - before) as f64 / start.elapsed().as_secs_f64())
+        });
+        let run = iperf(site, &format!("-t {SECONDS} {words}"));
+        drop(stop);
+        (run, flooding.join().expect("a flood does not panic"))
+    });
+    let frames: Result<f64> = frames;
+    Ok((transfer(&run?)?, frames?))
+}
+
+/// Sends SYNs from random sources until it is stopped.
+fn syns(
+    tap: &str,
+    mac: EthernetAddress,
+    port: Option<u16>,
+    rate: Option<u32>,
+    stopped: Receiver<()>,
+) -> Result<()> {
+    let interface = interfaces().into_iter().find(|interface| interface.name == tap).context("the tap")?;
+    let words = Config { promiscuous: false, ..Config::default() };
+    let Channel::Ethernet(mut socket, _) = pnet_datalink::channel(&interface, words)? else {
+        bail!("{tap} is no Ethernet")
+    };
+    let thread = gettid().as_raw_nonzero().to_string();
+    let idle = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status().context("chrt")?;
+    ensure!(idle.success(), "chrt: {idle}");
+    let mut dice = StdRng::seed_from_u64(1);
+    let (start, mut sent) = (Instant::now(), 0_u64);
+    while stopped.try_recv() == Err(TryRecvError::Empty) {
+        let due = rate.map_or(sent + 1, |rate| (start.elapsed().as_secs_f64() * f64::from(rate)) as u64);
+        sent = sent.max(due.saturating_sub(MOST_BEHIND));
+        while sent < due {
+            let source = Ipv4Address::from_bits(dice.random_range(0x0b00_0000..0x6400_0000));
+            let path = Path { macs: (ATTACKER, mac), addresses: (source, ROUTER) };
+            let port = port.unwrap_or_else(|| dice.random_range(10_000..60_000));
+            // A full queue of the tap is a loss like another.
+            let _ = socket.send_to(&path.syn((dice.random_range(1024..=65_535), port)), None);
+            sent += 1;
+        }
+        if rate.is_some() {
+            sleep(NAP);
+        }
+    }
+    Ok(())
+}
+
+/// Lets nmap scan the outer address that is forwarded, as if it were at `mac`, until it is stopped.
+fn scan(wan: &Namespace, mac: EthernetAddress, rate: Option<u32>, stopped: Receiver<()>) -> Result<()> {
+    let (tap, mac) = (&wan.tap, mac_text(mac.0));
+    wan.run(&format!("ip neigh replace 203.0.113.3 lladdr {mac} nud permanent dev {tap}"))?;
+    let rate = rate.unwrap_or(1_000_000);
+    let line = format!(
+        "while :; do nmap -n -Pn -sS -T5 --max-retries 0 --min-rate {rate} --send-ip --disable-arp-ping -p- 203.0.113.3; \
+         done"
+    );
+    let mut command = wan.command(&format!("exec setsid chrt --idle 0 sh -c '{line}'"));
+    let mut program = Group(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("nmap")?);
+    // It ends when nobody is left to send.
+    let _ = stopped.recv();
+    ensure!(program.0.try_wait()?.is_none(), "nmap ended too early");
+    Ok(())
+}
+
+/// A program that leads a group, and ends with all of it.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        let _ = self.0.wait();
     }
 }
 
-/// The Gbit/s of a transfer while a program of the WAN's side is at work, and how many frames a second that one sends.
-fn beside(site: &Site, words: &str, line: &str) -> Result<(f64, f64)> {
-    let mut sender = None;
-    let run = std::thread::scope(|scope| {
-        let transfer = scope.spawn(|| iperf(site, &format!("-t {SECONDS} {words}")));
-        sleep(LEAD);
-        sender = Some(Sender::start(&site.wan, line));
-        transfer.join().expect("iperf3's thread does not panic")
-    })?;
-    let frames = sender.context("a flood")??.end()?;
-    Ok((transfer(&run)?, frames))
+/// Frames that the tap has had room for so far.
+fn taken(wan: &Namespace) -> Result<u64> {
+    let said = wan.run(&format!("ip -s -j link show dev {}", wan.tap))?.stdout;
+    let list: Value = serde_json::from_slice(&said)?;
+    list[0]["stats64"]["tx"]["packets"].as_u64().context("a counter of the tap")
 }
 
 /// The Gbit/s of what iperf3 says.
@@ -156,50 +222,4 @@ fn transfer(run: &Value) -> Result<f64> {
     let counted: Vec<f64> = seconds.iter().filter_map(rate).skip(COUNTED.start).take(COUNTED.len()).collect();
     ensure!(!counted.is_empty(), "the transfer ended too early");
     Ok(counted.iter().sum::<f64>() / counted.len() as f64 / 1e9)
-}
-
-/// A program that sends what it can while nobody else wants the processor.
-struct Sender<'a> {
-    program: Child,
-    wan: &'a Namespace,
-    started: Instant,
-    before: u64,
-}
-
-impl<'a> Sender<'a> {
-    fn start(wan: &'a Namespace, line: &str) -> Result<Sender<'a>> {
-        let before = taken(wan)?;
-        let mut command = wan.command(&format!("exec timeout -s INT {FLOOD} chrt --idle 0 {line}"));
-        let program = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("a flood")?;
-        Ok(Sender { program, wan, started: Instant::now(), before })
-    }
-
-    /// Ends it; gives the frames that it sent, per second.
-    fn end(mut self) -> Result<f64> {
-        let frames = taken(self.wan)? - self.before;
-        let rate = frames as f64 / self.started.elapsed().as_secs_f64();
-        ensure!(self.program.try_wait()?.is_none(), "a flood that ended too early");
-        self.kill();
-        Ok(rate)
-    }
-
-    /// Ends the program and those that it has started: timeout(1) leads a group.
-    fn kill(&mut self) {
-        // It may have been ended already.
-        let _ = kill_process_group(Pid::from_child(&self.program), Signal::KILL);
-        let _ = self.program.wait();
-    }
-}
-
-impl Drop for Sender<'_> {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// Frames that the tap has had room for so far. Of others trafgen tries again.
-fn taken(wan: &Namespace) -> Result<u64> {
-    let said = wan.run(&format!("ip -s -j link show dev {}", wan.tap))?.stdout;
-    let list: Value = serde_json::from_slice(&said)?;
-    list[0]["stats64"]["tx"]["packets"].as_u64().context("a counter of the tap")
 }
