@@ -6,8 +6,8 @@ use smoltcp::{time::Duration, wire::Ipv4Address};
 use tests::{bench::Bench, datagram::*, network::*};
 
 /// As many as come at once, and in a second.
-const BURST: u64 = 1000;
-const RATE: u64 = 1000;
+const BURST: u64 = 4000;
+const RATE: u64 = 2000;
 
 /// The driver finds more frames on a card than it takes at a time, and again.
 fn crowd(bench: &mut Bench, port: usize) {
@@ -128,5 +128,5 @@ fn explain_tells_of_it() {
     assert!(!bench.command(&asked).contains("overload"));
     crowd(&mut bench, WAN);
     let told = bench.command(&asked);
-    assert!(told.contains("overload    of no known flow, of which 1000 pass each second"), "{told}");
+    assert!(told.contains("overload    of no known flow, of which 2000 pass each second"), "{told}");
 }

@@ -80,7 +80,7 @@ impl Default for Sysctl {
             fib_multipath_hash_policy: 0,
             icmp_echo_ignore_all: false,
             icmp_ratelimit: 1000,
-            overload_rate: 1000,
+            overload_rate: 2000,
             full_cone: false,
             conntrack: ConntrackSysctl::default(),
         }
