@@ -126,7 +126,7 @@ fn beside(
 ) -> Result<(f64, f64)> {
     let (stop, stopped) = channel();
     let (run, frames) = std::thread::scope(|scope| {
-        let flooding = scope.spawn(move || {
+        let flooding = scope.spawn(move || -> Result<f64> {
             sleep(LEAD);
             let (before, start) = (taken(&site.wan)?, Instant::now());
             match flood {
@@ -139,7 +139,6 @@ fn beside(
         drop(stop);
         (run, flooding.join().expect("a flood does not panic"))
     });
-    let frames: Result<f64> = frames;
     Ok((transfer(&run?)?, frames?))
 }
 
