@@ -1,9 +1,8 @@
-//! Carries out what the pipeline decided: counts, begins or moves the flow, rewrites, sends, answers.
+//! Carries out what the pipeline decided: counts, begins or moves the flow, rewrites, sends.
 
 use crate::{
     config::{interface::Scope, sysctl::ConntrackSysctl},
     headers::{Headers, protocol},
-    host::{Delivery, Host},
     interface::InterfaceId,
     outcome::{DropReason, Outcome},
     packet::Packet,
@@ -12,17 +11,14 @@ use crate::{
     stage::{
         arp,
         filter::{FlowState, FlowView, Marking, Trail},
-        fragment,
-        icmp::{self, IcmpError},
-        log, mss, segment,
+        fragment, log, mss,
         tcp::{Connection, Effect, TcpState},
         track::{refreshes, timeout, tuple_of},
         translate,
     },
     table::{
-        fib::{Destination, NextHop, source_on},
-        flow::{Direction, Flow, FlowId, Tuple, status},
-        mapping::Endpoint,
+        fib::{NextHop, source_on},
+        flow::{Direction, Flow, FlowId, status},
         neighbor::{self, NeighborId},
         shortcut::{Course, ShortcutId},
         tick::{Tick, Ticks},
@@ -36,9 +32,6 @@ pub struct Parked {
     egress: InterfaceId,
     packet: Packet,
 }
-
-/// Type of the ICMP message that answers a ping (RFC 792).
-const ECHO_REPLY: u8 = 0;
 
 /// Where a packet comes from.
 #[derive(Clone, Copy)]
@@ -281,80 +274,6 @@ impl Router {
         outcome
     }
 
-    /// Hands a packet to the router's own sockets, and answers for them where nobody listens.
-    fn deliver(&mut self, cx: &mut Context<'_>, packet: Packet) -> Outcome {
-        let headers = match Headers::of(&packet) {
-            Ok(headers) => headers,
-            Err(reason) => return self.discard(cx, packet, reason),
-        };
-        if headers.protocol == protocol::UDP && headers.wire_length < headers.total_length {
-            // Each segment is a datagram of its own.
-            return self.finish(cx, packet, |router, cx, packet| router.deliver(cx, packet));
-        }
-        let delivery = self.host.deliver(cx.exchange, &packet, &headers, cx.now);
-        // What came in fragments is refused as the whole that the last of them made.
-        let (mut packet, headers) = match self.host.take_refused() {
-            Some(whole) => {
-                cx.exchange.recycle(packet);
-                whole
-            }
-            None => (packet, headers),
-        };
-        let (reason, answer) = match delivery {
-            Delivery::Accepted => {
-                self.statistics.delivered += 1;
-                cx.exchange.recycle(packet);
-                return Outcome::Delivered;
-            }
-            Delivery::Dropped(reason) => (reason, None),
-            // Perhaps the inner host behind this port opens towards the sender at this very moment: an answer would
-            // spoil that (RFC 5382 REQ-4).
-            Delivery::Error(_) | Delivery::Reset if self.is_mapped(&headers) => {
-                (DropReason::NatFiltered, None)
-            }
-            Delivery::Error(error) => {
-                let group = self.is_broadcast(headers.destination);
-                let made = self.icmp_error(cx, &mut packet, &headers, error, group, headers.source);
-                (DropReason::NoListener, made)
-            }
-            Delivery::Reset => (DropReason::NoListener, icmp::reset(cx.exchange, &headers, false)),
-        };
-        // The packet is translated already, so its answer has to be translated back: it goes the way of the flow.
-        if let Some(answer) = answer {
-            self.originate(cx, Origin::HOST, answer);
-        }
-        self.discard(cx, packet, reason)
-    }
-
-    /// A packet for the router itself did not become whole in time: the sender of its first fragment is told.
-    pub(crate) fn report_incomplete(&mut self, cx: &mut Context<'_>, first: Option<Packet>) {
-        let reason = DropReason::FragmentIncomplete;
-        let Some(mut first) = first else { return self.drops.count(reason) };
-        if let Ok(headers) = Headers::of(&first) {
-            let (error, group) = (IcmpError::ReassemblyTimeExceeded, self.is_broadcast(headers.destination));
-            if let Some(error) = self.icmp_error(cx, &mut first, &headers, error, group, headers.source) {
-                self.originate(cx, Origin::HOST, error);
-            }
-        }
-        self.discard(cx, first, reason);
-    }
-
-    /// Whether a packet for the router itself is for the outer endpoint of an inner host.
-    fn is_mapped(&self, headers: &Headers) -> bool {
-        let Some(port) = headers.destination_port() else { return false };
-        let outer = Endpoint { address: headers.destination, port };
-        self.connections.mappings.find_outer(headers.protocol, outer).is_some()
-    }
-
-    /// Sends what the router's own sockets have to send.
-    pub(crate) fn send_from_host(&mut self, cx: &mut Context<'_>) {
-        // As many as the host can hold: what it says to itself meanwhile waits for the next turn.
-        for _ in 0..Host::QUEUE {
-            let Some(packet) = self.host.take_outgoing() else { return };
-            self.originate(cx, Origin::HOST, packet);
-        }
-    }
-
     /// Begins the flow, or moves it on. Gives the flow that it began.
     fn settle_flow(&mut self, part: &FlowPart, now: Tick) -> Result<Option<FlowId>, DropReason> {
         let settings = &self.config.sysctl.conntrack;
@@ -476,76 +395,6 @@ impl Router {
         Outcome::Dropped(reason)
     }
 
-    /// Tells the sender of a refused packet.
-    fn answer(
-        &mut self,
-        cx: &mut Context<'_>,
-        origin: Origin,
-        packet: &mut Packet,
-        headers: &Headers,
-        answer: Answer,
-        answers: Option<FlowView>,
-    ) {
-        let made = match answer {
-            Answer::Nothing => return,
-            // That an echo reply of ours may not leave is nobody's news but ours.
-            Answer::Icmp(_) if origin.ingress.is_none() && headers.icmp() == Some((ECHO_REPLY, 0)) => return,
-            Answer::TcpReset => icmp::reset(cx.exchange, headers, origin.link_broadcast),
-            Answer::Icmp(error) => {
-                let group = origin.link_broadcast || self.is_broadcast(headers.destination);
-                self.icmp_error(cx, packet, headers, error, group, headers.source)
-            }
-        };
-        if let Some(reply) = made {
-            self.originate(cx, Origin { answers, ..Origin::HOST }, reply);
-        }
-    }
-
-    fn is_broadcast(&self, address: Ipv4Address) -> bool {
-        matches!(self.fib.lookup(address), Destination::Broadcast { .. } | Destination::Multicast)
-    }
-
-    /// An ICMP error about a packet, unless there must be none (requirement 8) or `receiver`, who will get it, has had
-    /// too many. The packet gets its checksum if that was missing: nobody else would complete it in the quote.
-    #[allow(clippy::too_many_arguments)]
-    fn icmp_error(
-        &mut self,
-        cx: &mut Context<'_>,
-        packet: &mut Packet,
-        headers: &Headers,
-        error: IcmpError,
-        group: bool,
-        receiver: Ipv4Address,
-    ) -> Option<Packet> {
-        let source = if self.fib.is_local(headers.destination) {
-            headers.destination
-        } else {
-            self.fib.source_for(&self.config, headers.source).or_else(|| self.any_address())?
-        };
-        let limit = self.config.sysctl.icmp_ratelimit;
-        if !icmp::may_report(headers, group) || !self.icmp_errors.admit(error, receiver, limit, cx.now) {
-            return None;
-        }
-        segment::complete_checksum(packet);
-        self.icmp_errors.build(cx.exchange, packet.bytes(), headers, error, source)
-    }
-
-    fn any_address(&self) -> Option<Ipv4Address> {
-        let mut addresses = self.config.interfaces.iter().skip(1).flat_map(|interface| &interface.addresses);
-        addresses.next().map(|address| address.cidr.address())
-    }
-
-    /// Sends a packet that was made here.
-    pub(crate) fn originate(&mut self, cx: &mut Context<'_>, origin: Origin, packet: Packet) -> Outcome {
-        match Headers::of(&packet) {
-            Ok(headers) => {
-                let found = self.find(cx.now, &headers);
-                self.process(cx, origin, packet, &headers, found)
-            }
-            Err(reason) => self.discard(cx, packet, reason),
-        }
-    }
-
     /// Does what the neighbour table wants done. An error about a packet that waited in vain may wait itself and ask
     /// for more: the outermost call does that, too, so that nobody's packets can pile up calls.
     pub(crate) fn poll_neighbors(&mut self, cx: &mut Context<'_>) {
@@ -576,23 +425,6 @@ impl Router {
         if let Some(packet) = arp::request(cx.exchange, config.mac, source, address, to) {
             self.transmit(cx, interface, to.unwrap_or(EthernetAddress::BROADCAST), packet);
         }
-    }
-
-    /// A next hop did not answer: the sender of a packet that waited for it is told (requirement 5). The packet is
-    /// already translated, so the error about it is translated back like one that came from outside.
-    fn unreachable(&mut self, cx: &mut Context<'_>, mut packet: Packet) {
-        if let Ok(headers) = Headers::of(&packet) {
-            let answers = tuple_of(&headers).map(Tuple::inverted);
-            let flow = answers.and_then(|answers| self.connections.flows.find(&answers, Tick::at(cx.now)));
-            let receiver = flow.map_or(headers.source, |(id, direction)| {
-                self.connections.flows.get(id).translated(direction).destination
-            });
-            let error = IcmpError::HostUnreachable;
-            if let Some(error) = self.icmp_error(cx, &mut packet, &headers, error, false, receiver) {
-                self.originate(cx, Origin::HOST, error);
-            }
-        }
-        self.discard(cx, packet, DropReason::NeighborFailed);
     }
 }
 
