@@ -43,7 +43,7 @@ use netstack::{
     router::{Context, Router},
 };
 use platform::{Below, Machine};
-use serial::{CAPTURE, CONSOLE};
+use serial::{CAPTURE, CONSOLE, Serial};
 use smoltcp::time::{Duration, Instant};
 use x86_64::instructions::tlb;
 
@@ -53,8 +53,8 @@ boot::main!(startup::start);
 const MOST_CARDS: usize = 8;
 /// Frames taken from one card before the next one has its turn.
 const BURST: usize = 64;
-/// Bytes taken from the console in one turn.
-const CONSOLE_INPUT: usize = 64;
+/// Bytes taken from a serial port in one turn.
+const SERIAL_INPUT: usize = 64;
 /// Transmitter loads given to the console in one turn: each byte may cost the host a system call.
 const CONSOLE_LOADS: usize = 4;
 /// Log lines are not shown while that much output waits.
@@ -91,9 +91,8 @@ struct Kernel {
     next_flush: Instant,
     /// Whether the serial ports interrupt when their transmitters have room: the console's, and that for captures.
     awaiting_room: [bool; 2],
-    /// When the serial ports are to be looked at: the console's, and that for captures even if nothing goes out of it.
-    next_console_look: Instant,
-    next_capture_look: Instant,
+    /// When is to be looked at what comes in at the serial ports: the console's, and that for captures.
+    next_looks: [Instant; 2],
     /// For how many turns the cards were not told of what waits for them.
     turns_held: u32,
     /// When the timer interrupts.
@@ -157,15 +156,8 @@ impl Kernel {
     }
 
     fn read_console(&mut self, now: Instant) -> bool {
-        if now < self.next_console_look {
-            return false;
-        }
-        let mut bytes = heapless::Vec::<u8, CONSOLE_INPUT>::new();
-        let room = self.console.room().min(CONSOLE_INPUT);
-        bytes.extend(core::iter::from_fn(|| CONSOLE.receive()).take(room));
+        let bytes = listen(&CONSOLE, self.console.room(), &mut self.next_looks[0], now);
         if bytes.is_empty() {
-            // Nothing is there, so the next byte will interrupt, if the loop halts.
-            self.next_console_look = if room > 0 { now + LOOK_INTERVAL } else { now };
             return false;
         }
         let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
@@ -235,15 +227,10 @@ impl Kernel {
     /// once.
     fn serve_capture(&mut self, now: Instant) -> bool {
         let Some(port) = &mut self.machine.capture else { return false };
-        let mut bytes = heapless::Vec::<u8, CONSOLE_INPUT>::new();
-        if now >= self.next_capture_look {
-            self.next_capture_look = now + LOOK_INTERVAL;
-            bytes.extend(core::iter::from_fn(|| CAPTURE.receive()).take(CONSOLE_INPUT));
-        }
+        let bytes = listen(&CAPTURE, SERIAL_INPUT, &mut self.next_looks[1], now);
         let cx = &Context { now, random: &mut self.random, exchange: &mut self.exchange };
         if !bytes.is_empty() {
             port.input(&bytes, &mut self.router, cx);
-            self.next_capture_look = now;
         }
         port.poll(&mut self.router, cx);
         let output = port.output();
@@ -281,8 +268,7 @@ impl Kernel {
             self.timer = None;
         }
         if taken.contains(Vector::SERIAL) {
-            self.next_console_look = now;
-            self.next_capture_look = now;
+            self.next_looks = [now; 2];
         }
         for card in &mut self.cards {
             card.after_interrupt(taken, &mut self.exchange, now);
@@ -331,4 +317,23 @@ impl Kernel {
         let look = look.then(|| now + LOOK_INTERVAL);
         [self.router.poll_at(), self.console.poll_at(), cards, look].into_iter().flatten().min()
     }
+}
+
+/// What has come in at a serial port, up to `room` bytes of it. Where there was none, the port is left alone for a while,
+/// unless it interrupts.
+fn listen(
+    port: &Serial,
+    room: usize,
+    next_look: &mut Instant,
+    now: Instant,
+) -> heapless::Vec<u8, SERIAL_INPUT> {
+    let room = room.min(SERIAL_INPUT);
+    if room == 0 || now < *next_look {
+        return heapless::Vec::new();
+    }
+    let bytes: heapless::Vec<_, SERIAL_INPUT> = core::iter::from_fn(|| port.receive()).take(room).collect();
+    if bytes.is_empty() {
+        *next_look = now + LOOK_INTERVAL;
+    }
+    bytes
 }
