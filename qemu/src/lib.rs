@@ -7,4 +7,5 @@ pub mod machine;
 pub mod nic;
 pub mod replay;
 pub mod setup;
+pub mod tap;
 pub mod workspace;

@@ -3,20 +3,21 @@
 //! Transfer and flood come through the same card.
 //!
 //! An attacker is another machine. Here his program shares the processors with the router and both ends of the
-//! transfer, so it runs only while nobody else wants to (SCHED_IDLE, sched(7)): it sends as fast as the host can beside
-//! the transfer. A host may send so much even so that the tap's queue has no room for the transfer's own segments. Where a null
+//! transfer, so it runs only while nobody else wants to (SCHED_IDLE, sched(7)), and in the session of all the others, because
+//! sessions are weighed against each other whatever their threads are: it sends as fast as the host can beside the transfer. A host may send so much even so that the tap's queue has no room for the transfer's own segments. Where a null
 //! flood leaves next to nothing, the router has no part in it, and the rate is lowered by steps until it does not. A rate is
 //! kept evenly: as many frames in one burst each second would be the host's highest rate again.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anstream::println;
-use anyhow::{Context, Result, bail, ensure};
-use pnet_datalink::{Channel, Config, interfaces};
+use anyhow::{Context, Result, ensure};
 use qemu::nic::{Cable, Nic, mac_text};
+use qemu::tap::{Counters, Sender};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -128,12 +129,13 @@ fn beside(
     let (run, frames) = std::thread::scope(|scope| {
         let flooding = scope.spawn(move || -> Result<f64> {
             sleep(LEAD);
-            let (before, start) = (taken(&site.wan)?, Instant::now());
+            let taken = || site.wan.inside(|| Counters::of(&site.wan.tap)).map(|counters| counters.sent);
+            let (before, start) = (taken()?, Instant::now());
             match flood {
                 Flood::Syns(port) => site.wan.inside(|| syns(&site.wan.tap, mac, port, rate, stopped)),
                 Flood::Scan => scan(&site.wan, mac, rate, stopped),
             }?;
-            Ok((taken(&site.wan)? - before) as f64 / start.elapsed().as_secs_f64())
+            Ok((taken()? - before) as f64 / start.elapsed().as_secs_f64())
         });
         let run = iperf(site, &format!("-t {SECONDS} {words}"));
         drop(stop);
@@ -150,11 +152,7 @@ fn syns(
     rate: Option<u32>,
     stopped: Receiver<()>,
 ) -> Result<()> {
-    let interface = interfaces().into_iter().find(|interface| interface.name == tap).context("the tap")?;
-    let words = Config { promiscuous: false, ..Config::default() };
-    let Channel::Ethernet(mut socket, _) = pnet_datalink::channel(&interface, words)? else {
-        bail!("{tap} is no Ethernet")
-    };
+    let sender = Sender::on(tap)?;
     let thread = gettid().as_raw_nonzero().to_string();
     let idle = Command::new("chrt").args(["--idle", "--pid", "0", &thread]).status().context("chrt")?;
     ensure!(idle.success(), "chrt: {idle}");
@@ -168,7 +166,7 @@ fn syns(
             let path = Path { macs: (ATTACKER, mac), addresses: (source, ROUTER) };
             let port = port.unwrap_or_else(|| dice.random_range(10_000..60_000));
             // A full queue of the tap is a loss like another.
-            let _ = socket.send_to(&path.syn((dice.random_range(1024..=65_535), port)), None);
+            sender.put(&path.syn((dice.random_range(1024..=65_535), port)));
             sent += 1;
         }
         if rate.is_some() {
@@ -187,7 +185,9 @@ fn scan(wan: &Namespace, mac: EthernetAddress, rate: Option<u32>, stopped: Recei
         "while :; do nmap -n -Pn -sS -T5 --max-retries 0 --min-rate {rate} --send-ip --disable-arp-ping -p- 203.0.113.3; \
          done"
     );
-    let mut command = wan.command(&format!("exec setsid chrt --idle 0 sh -c '{line}'"));
+    let mut command = wan.command(&format!("exec chrt --idle 0 sh -c '{line}'"));
+    // A group to end it by, but not a session of its own.
+    command.process_group(0);
     let mut program = Group(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("nmap")?);
     // It ends when nobody is left to send.
     let _ = stopped.recv();
@@ -204,13 +204,6 @@ impl Drop for Group {
         let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
         let _ = self.0.wait();
     }
-}
-
-/// Frames that the tap has had room for so far.
-fn taken(wan: &Namespace) -> Result<u64> {
-    let said = wan.run(&format!("ip -s -j link show dev {}", wan.tap))?.stdout;
-    let list: Value = serde_json::from_slice(&said)?;
-    list[0]["stats64"]["tx"]["packets"].as_u64().context("a counter of the tap")
 }
 
 /// The Gbit/s of what iperf3 says.
