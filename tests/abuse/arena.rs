@@ -225,8 +225,9 @@ impl Arena {
     }
 
     /// The transfer has to.
-    pub fn go_on(&self, what: &str) -> Duration {
-        self.transfer.goes_on().unwrap_or_else(|error| panic!("{what}: the transfer: {error}"))
+    pub fn go_on(&mut self, what: &str) -> Duration {
+        let gone_on = self.transfer.goes_on();
+        gone_on.unwrap_or_else(|error| panic!("{what}: the transfer: {error}\n{}", self.ask("dmesg")))
     }
 
     /// Whether the console answers in time; what it says.

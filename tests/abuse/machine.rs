@@ -15,6 +15,8 @@ use std::{
 };
 use tests::{datagram::udp, namespace::in_namespace};
 
+/// How often a card is confused until it was.
+const ATTEMPTS: usize = 5;
 /// How long a cable stays pulled.
 const PULLED: Duration = Duration::from_millis(700);
 
@@ -93,10 +95,13 @@ fn a_confused_card_is_reset() {
         let more = ["-gdb".into(), listen.into()].to_vec();
         let mut arena = Arena::with_plan("reset", "", Plan { more, ..Plan::new("reset") });
         for card in [0, 1] {
-            confuse(arena.site.lab(), card, &socket);
-            arena.go_on("a confused card");
-            let log = arena.ask("dmesg");
-            assert!(log.contains(&format!("eth{card}: started anew")), "{log}");
+            // Where the machine stood just before its driver said the same, the device never sees the nonsense.
+            let reset = (0..ATTEMPTS).any(|_| {
+                confuse(arena.site.lab(), card, &socket);
+                arena.go_on("a confused card");
+                arena.ask("dmesg").contains(&format!("eth{card}: started anew"))
+            });
+            assert!(reset, "{}", arena.ask("dmesg"));
         }
         arena.finish();
         // It may be gone with the machine.
