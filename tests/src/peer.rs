@@ -10,7 +10,12 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
+    time::{Duration, Instant},
 };
+
+/// How long a program may take to end when it is asked to, and how often is looked whether it has.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(10);
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -123,14 +128,17 @@ impl Peer {
 }
 
 impl Program {
-    /// Asks it to end, as Ctrl-C does, and waits until it has.
+    /// Asks it to end, as Ctrl-C does, and waits until it has. One that does not hear (turnserver once in a while) is killed.
     ///
     /// # Panics
     /// Where it is gone already.
     pub fn end(mut self) {
         let pid = Pid::from_raw(self.0.id() as i32);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).expect("it runs");
-        self.0.wait().expect("it is ours");
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline && self.0.try_wait().expect("it is ours").is_none() {
+            thread::sleep(LOOK);
+        }
     }
 }
 
