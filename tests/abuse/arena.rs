@@ -226,8 +226,12 @@ impl Arena {
 
     /// The transfer has to.
     pub fn go_on(&mut self, what: &str) -> Duration {
-        let gone_on = self.transfer.goes_on();
-        gone_on.unwrap_or_else(|error| panic!("{what}: the transfer: {error}\n{}", self.ask("dmesg")))
+        self.transfer.goes_on().unwrap_or_else(|error| {
+            // The machine may stand still.
+            let log =
+                self.site.lab().command("dmesg").map_or_else(|error| format!("{error:#}"), |it| it.text);
+            panic!("{what}: the transfer: {error}\n{log}")
+        })
     }
 
     /// Whether the console answers in time; what it says.

@@ -3,10 +3,11 @@
 //! Transfer and flood come through the same card.
 //!
 //! An attacker is another machine. Here his program shares the processors with the router and both ends of the
-//! transfer, so it runs only while nobody else wants to (SCHED_IDLE, sched(7)), and in the session of all the others, because
-//! sessions are weighed against each other whatever their threads are: it sends as fast as the host can beside the transfer. A host may send so much even so that the tap's queue has no room for the transfer's own segments. Where a null
-//! flood leaves next to nothing, the router has no part in it, and the rate is lowered by steps until it does not. A rate is
-//! kept evenly: as many frames in one burst each second would be the host's highest rate again.
+//! transfer, so it runs only while nobody else wants to (SCHED_IDLE, sched(7)), and in the session of all the others,
+//! because sessions are weighed against each other whatever their threads are: it sends as fast as the host can beside the
+//! transfer. A host may send so much even so that the tap's queue has no room for the transfer's own segments. Where a
+//! null flood leaves next to nothing, the router has no part in it, and the rate is lowered by steps until it does not. A
+//! rate is kept evenly: as many frames in one burst each second would be the host's highest rate again.
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use anstream::println;
 use anyhow::{Context, Result, ensure};
 use qemu::nic::{Cable, Nic, mac_text};
-use qemu::tap::{Counters, Sender};
+use qemu::tap::Sender;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -129,13 +130,12 @@ fn beside(
     let (run, frames) = std::thread::scope(|scope| {
         let flooding = scope.spawn(move || -> Result<f64> {
             sleep(LEAD);
-            let taken = || site.wan.inside(|| Counters::of(&site.wan.tap)).map(|counters| counters.sent);
-            let (before, start) = (taken()?, Instant::now());
+            let (before, start) = (site.wan.counters()?.sent, Instant::now());
             match flood {
                 Flood::Syns(port) => site.wan.inside(|| syns(&site.wan.tap, mac, port, rate, stopped)),
                 Flood::Scan => scan(&site.wan, mac, rate, stopped),
             }?;
-            Ok((taken()? - before) as f64 / start.elapsed().as_secs_f64())
+            Ok((site.wan.counters()?.sent - before) as f64 / start.elapsed().as_secs_f64())
         });
         let run = iperf(site, &format!("-t {SECONDS} {words}"));
         drop(stop);

@@ -61,9 +61,9 @@ impl Namespace {
         std::thread::scope(|scope| scope.spawn(enter).join().expect("a measurement does not panic"))
     }
 
-    /// The packets that the tap has brought so far.
-    pub fn received(&self) -> Result<u64> {
-        Ok(self.inside(|| Counters::of(&self.tap))?.received)
+    /// What the tap has counted so far.
+    pub fn counters(&self) -> Result<Counters> {
+        self.inside(|| Counters::of(&self.tap))
     }
 }
 

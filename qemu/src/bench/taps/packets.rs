@@ -67,10 +67,10 @@ fn best_rate(site: &Site, source: &UdpSocket, data: &[u8]) -> Result<f64> {
 
 /// Sends at `rate` for some time, and gives how many packets came out, and at what cost.
 fn forwarded(site: &Site, source: &UdpSocket, data: &[u8], rate: f64, time: Duration) -> Result<(u64, Cost)> {
-    let before = site.wan.received()?;
+    let before = site.wan.counters()?.received;
     let (last, cost) = site.during(|| {
         send(source, data, rate, time)?;
-        site.wan.received()
+        Ok(site.wan.counters()?.received)
     })?;
     Ok((last - before, cost))
 }
