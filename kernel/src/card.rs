@@ -10,6 +10,7 @@ use kernel::{
     control::{Command, Control},
     features::Features,
     queues::{Counters, Queues},
+    watchdog::Watchdog,
 };
 use log::{error, info, warn};
 use netstack::{config::PortInfo, exchange::Exchange};
@@ -38,6 +39,12 @@ const AROUND_PACKET: usize = 18;
 const MOST_LIES: u64 = 64;
 /// How soon the answer to a command is looked for.
 const ANSWER_INTERVAL: Duration = Duration::from_millis(1);
+/// How long a device may keep a frame that is to be sent, as on Linux. What it gives it to may have to wait.
+const SENDING_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a device may take to answer a command: nothing but itself is asked.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// How often a device is asked whether it lives.
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a device stays stopped.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
@@ -61,6 +68,9 @@ pub struct Card {
     /// Whether the device asks that the router make itself known.
     announcement_wanted: bool,
     restart_at: Option<Instant>,
+    sending: Watchdog,
+    answering: Watchdog,
+    probe_at: Instant,
     interrupts_taken: u64,
     restarts: u64,
 }
@@ -91,6 +101,9 @@ impl Card {
             let_in: fallback,
             announcement_wanted: false,
             restart_at: None,
+            sending: Watchdog::new(SENDING_PATIENCE),
+            answering: Watchdog::new(ANSWER_PATIENCE),
+            probe_at: Instant::ZERO,
             interrupts_taken: 0,
             restarts: 0,
         };
@@ -151,12 +164,15 @@ impl Card {
     }
 
     fn ask(&mut self, command: Command) {
-        let Some(control) = &mut self.control else { return };
-        if !control.ask(command) {
-            error!("eth{}: the device answers no commands", self.number);
-            // Its ring stays where the device knows it to be.
-            mem::forget(self.control.take());
+        if self.control.as_mut().is_some_and(|control| !control.ask(command)) {
+            self.do_without_control();
         }
+    }
+
+    fn do_without_control(&mut self) {
+        error!("eth{}: the device answers no commands", self.number);
+        // Its ring stays where the device knows it to be.
+        mem::forget(self.control.take());
     }
 
     /// Has the device let in frames for the address that the card now has.
@@ -252,12 +268,29 @@ impl Card {
             return;
         }
         if self.device.needs_reset() {
-            self.stop(exchange, now);
-        } else {
-            let status = self.status();
-            self.carrier = self.queues.is_some() && status & LINK_UP != 0;
-            self.announcement_wanted |= self.features.announce() && status & ANNOUNCE != 0;
+            self.stop("it asks for a reset", exchange, now);
+            return;
         }
+        let status = self.status();
+        self.carrier = self.queues.is_some() && status & LINK_UP != 0;
+        self.announcement_wanted |= self.features.announce() && status & ANNOUNCE != 0;
+        // QEMU's may have forgotten to say that it needs a reset, where it found that out while the machine was let go on.
+        self.probe_at = now;
+    }
+
+    /// Asks from time to time for something that is so already. A device that has died answers nothing; from its other
+    /// queues that can be seen only as long as there is something to be sent.
+    fn probe(&mut self, now: Instant) {
+        if self.probed_at().is_some_and(|at| at <= now) {
+            self.probe_at = now + PROBE_INTERVAL;
+            self.ask(Command::AllMulticast(true));
+        }
+    }
+
+    /// When it is asked next whether it lives.
+    fn probed_at(&self) -> Option<Instant> {
+        let idle = self.control.as_ref().is_some_and(|control| !control.is_busy());
+        (idle && self.features.filter()).then_some(self.probe_at)
     }
 
     /// Whether the device asks that the router make itself known on its network, as after a migration. To ask is to
@@ -273,8 +306,20 @@ impl Card {
     /// Stops a device that has lost its way, and starts it anew after a pause.
     pub fn tend(&mut self, exchange: &mut Exchange, now: Instant) {
         if self.queues.as_ref().is_some_and(|queues| queues.lies() > MOST_LIES) {
-            self.stop(exchange, now);
+            self.stop("it says what cannot be", exchange, now);
         }
+        if self.sending.look(self.queues.as_ref().and_then(Queues::unsent), now) {
+            self.stop("it sends nothing", exchange, now);
+        }
+        if self.answering.look(self.control.as_ref().and_then(Control::unanswered), now) {
+            // One that never answered would not after a reset either.
+            if self.control.as_ref().is_some_and(Control::has_answered) {
+                self.stop("it does not answer", exchange, now);
+            } else {
+                self.do_without_control();
+            }
+        }
+        self.probe(now);
         if let Some((command, accepted)) = self.control.as_mut().and_then(Control::poll) {
             self.answered(command, accepted);
         }
@@ -297,7 +342,7 @@ impl Card {
         }
     }
 
-    fn stop(&mut self, exchange: &mut Exchange, now: Instant) {
+    fn stop(&mut self, why: &str, exchange: &mut Exchange, now: Instant) {
         let Some(queues) = self.queues.take() else { return };
         self.carrier = false;
         match self.device.reset() {
@@ -309,7 +354,7 @@ impl Card {
                         control.dissolve();
                     }
                 }
-                warn!("eth{}: the device is confused and was stopped", self.number);
+                warn!("eth{}: the device was stopped: {why}", self.number);
                 self.restart_at = Some(now + RESTART_PAUSE);
             }
             Err(error) => {
@@ -323,6 +368,6 @@ impl Card {
     /// When [`Card::tend`] has something to do.
     pub fn poll_at(&self, now: Instant) -> Option<Instant> {
         let answer = self.control.as_ref().is_some_and(Control::is_busy).then(|| now + ANSWER_INTERVAL);
-        [self.restart_at, answer].into_iter().flatten().min()
+        [self.restart_at, answer, self.sending.next_look(), self.probed_at()].into_iter().flatten().min()
     }
 }

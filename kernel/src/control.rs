@@ -63,12 +63,14 @@ pub struct Control<D> {
     bell: D,
     waiting: Deque<Command, WAITING>,
     under_way: bool,
+    /// Whether the device has answered any.
+    answered: bool,
 }
 
 impl<D: Doorbell> Control<D> {
     /// A queue with `size` descriptors.
     pub fn new(size: u16, bell: D) -> Self {
-        Self { ring: Ring::new(size), bell, waiting: Deque::new(), under_way: false }
+        Self { ring: Ring::new(size), bell, waiting: Deque::new(), under_way: false, answered: false }
     }
 
     /// Where its ring lies, and its size.
@@ -86,6 +88,16 @@ impl<D: Doorbell> Control<D> {
         self.under_way || !self.waiting.is_empty()
     }
 
+    /// How far the device has come with the commands, as [`Ring::owed`] says it.
+    pub fn unanswered(&self) -> Option<u16> {
+        self.ring.owed()
+    }
+
+    /// Whether the device has ever answered.
+    pub fn has_answered(&self) -> bool {
+        self.answered
+    }
+
     /// Has a command given to the device. `false`: so many wait that the device seems not to answer any more.
     pub fn ask(&mut self, command: Command) -> bool {
         self.waiting.push_back(command).is_ok()
@@ -95,6 +107,7 @@ impl<D: Doorbell> Control<D> {
     pub fn poll(&mut self) -> Option<(Command, bool)> {
         let answer = self.ring.pop().map(|(question, written)| {
             self.under_way = false;
+            self.answered = true;
             (question.command, written == 1 && question.answer[0] == ACCEPTED)
         });
         if !self.under_way

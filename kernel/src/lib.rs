@@ -14,3 +14,4 @@ pub mod options;
 pub mod queues;
 pub mod ring;
 pub mod sizes;
+pub mod watchdog;

@@ -219,6 +219,11 @@ impl<D: Doorbell> Queues<D> {
         }
     }
 
+    /// How far the device has come with the frames to be sent, as [`Ring::owed`] says it.
+    pub fn unsent(&self) -> Option<u16> {
+        self.transmit.owed()
+    }
+
     /// Whether a frame has come in.
     #[inline]
     pub fn has_received(&self) -> bool {

@@ -241,6 +241,12 @@ impl<T> Ring<T> {
         self.area.used_index() != self.next_used
     }
 
+    /// How far the device has come, modulo 65,536, where it was told of buffers that it has not used yet.
+    pub fn owed(&self) -> Option<u16> {
+        let used = self.area.used_index();
+        (used != self.published).then_some(used)
+    }
+
     /// The next buffer that the device has done with, and how many bytes it wrote into it. Lies are counted and
     /// skipped; the buffer of a lie about the length comes back with length 0.
     #[inline(always)] // once for each frame in each direction

@@ -4,7 +4,7 @@ use crate::{
     arena::{Arena, Side, TOOLS},
     dice::{LAPTOP, SERVER},
 };
-use qemu::lab::{Lab, Plan};
+use qemu::lab::{Lab, Plan, Qmp};
 use serde_json::json;
 use smoltcp::wire::Ipv4Address;
 use std::{
@@ -15,8 +15,13 @@ use std::{
 };
 use tests::{datagram::udp, namespace::in_namespace};
 
-/// How often a card is confused until it was.
+/// How often harm is done to a card until it was.
 const ATTEMPTS: usize = 5;
+/// The class of such a card on the PCI bus, where QEMU has the card's common configuration, and the status in there
+/// (virtio 1.2, 4.1.4.3).
+const ETHERNET: u64 = 0x200;
+const CONFIGURATION_BAR: u64 = 4;
+const DEVICE_STATUS: u64 = 20;
 /// How long a cable stays pulled.
 const PULLED: Duration = Duration::from_millis(700);
 
@@ -66,10 +71,44 @@ impl Debugger {
     }
 }
 
-/// Writes nonsense where the driver says how many buffers it has given to the receive queue of a card: the device finds
-/// that out with the next frame, and asks to be reset (virtio 1.2, 2.1.2).
-fn confuse(lab: &mut Lab, card: usize, socket: &Path) {
-    let devices = lab.qmp.execute("x-query-virtio", json!({})).expect("QEMU knows its devices");
+/// Something bad for a card.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Harm {
+    /// Nonsense stands where the driver says how many buffers it has given to the receive queue: the device finds that
+    /// out with the next frame, and asks to be reset (virtio 1.2, 2.1.2).
+    Confusion,
+    /// The same, and a frame comes in while the machine stands: QEMU finds the nonsense as it lets the machine go on, and
+    /// forgets to ask. An interrupt without a reason is all that there is.
+    ConfusionUnsaid,
+    /// The device was reset behind its driver's back.
+    Death,
+}
+
+fn harm(arena: &mut Arena, card: usize, harm: Harm, socket: &Path) {
+    let qmp = &mut arena.site.lab().qmp;
+    let order = if harm == Harm::Death {
+        format!("M{:x},1:00", configuration(qmp, card) + DEVICE_STATUS)
+    } else {
+        // The index is behind the flags.
+        format!("M{:x},2:3412", available_ring(qmp, card) + 2)
+    };
+    let mut debugger = Debugger::attach(socket);
+    debugger.say(&order);
+    if harm == Harm::ConfusionUnsaid {
+        arena.send([Side::Lan, Side::Wan][card], 1, |dice| {
+            let port = dice.port();
+            dice.ip(udp((LAPTOP, 5000), (SERVER, port)))
+        });
+        // QEMU looks at its cables between two orders.
+        debugger.say(&order);
+        debugger.say(&order);
+    }
+    debugger.say("D");
+}
+
+/// Where a card's receive queue has its available ring.
+fn available_ring(qmp: &mut Qmp, card: usize) -> u64 {
+    let devices = qmp.execute("x-query-virtio", json!({})).expect("QEMU knows its devices");
     let mut paths: Vec<_> = devices
         .as_array()
         .into_iter()
@@ -79,29 +118,39 @@ fn confuse(lab: &mut Lab, card: usize, socket: &Path) {
         .collect();
     paths.sort_unstable();
     let arguments = json!({ "path": paths[card], "queue": 0 });
-    let queue = lab.qmp.execute("x-query-virtio-queue-status", arguments).expect("a receive queue");
-    let available = queue["vring-avail"].as_u64().expect("an address");
-    let mut debugger = Debugger::attach(socket);
-    // The index is behind the flags.
-    debugger.say(&format!("M{:x},2:3412", available + 2));
-    debugger.say("D");
+    let queue = qmp.execute("x-query-virtio-queue-status", arguments).expect("a receive queue");
+    queue["vring-avail"].as_u64().expect("an address")
+}
+
+/// Where a card has its common configuration.
+fn configuration(qmp: &mut Qmp, card: usize) -> u64 {
+    let buses = qmp.execute("query-pci", json!({})).expect("QEMU knows its buses");
+    let devices = buses[0]["devices"].as_array().into_iter().flatten();
+    let card = devices.filter(|device| device["class_info"]["class"] == ETHERNET).nth(card).expect("a card");
+    let regions = card["regions"].as_array().into_iter().flatten();
+    let region = regions.clone().find(|region| region["bar"] == CONFIGURATION_BAR);
+    region.and_then(|region| region["address"].as_u64()).expect("an address")
 }
 
 #[test]
-fn a_confused_card_is_reset() {
+fn a_card_that_is_confused_or_dead_is_started_anew() {
     in_namespace(&TOOLS, || {
         let socket = socket();
         let listen = format!("unix:{},server=on,wait=off", socket.display());
         let more = ["-gdb".into(), listen.into()].to_vec();
         let mut arena = Arena::with_plan("reset", "", Plan { more, ..Plan::new("reset") });
-        for card in [0, 1] {
+        let harms = [Harm::Confusion, Harm::ConfusionUnsaid, Harm::Death];
+        for (what, card) in harms.into_iter().flat_map(|what| [(what, 0), (what, 1)]) {
+            let starts =
+                |arena: &mut Arena| arena.ask("dmesg").matches(&format!("eth{card}: started anew")).count();
+            let before = starts(&mut arena);
             // Where the machine stood just before its driver said the same, the device never sees the nonsense.
-            let reset = (0..ATTEMPTS).any(|_| {
-                confuse(arena.site.lab(), card, &socket);
-                arena.go_on("a confused card");
-                arena.ask("dmesg").contains(&format!("eth{card}: started anew"))
+            let started = (0..ATTEMPTS).any(|_| {
+                harm(&mut arena, card, what, &socket);
+                arena.go_on(&format!("{what:?} of eth{card}"));
+                starts(&mut arena) > before
             });
-            assert!(reset, "{}", arena.ask("dmesg"));
+            assert!(started, "{what:?} of eth{card}: {}", arena.ask("dmesg"));
         }
         arena.finish();
         // It may be gone with the machine.

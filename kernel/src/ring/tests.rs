@@ -54,6 +54,21 @@ fn buffers_come_back_in_the_order_of_the_device() {
 }
 
 #[test]
+fn a_device_owes_what_it_was_told_of_and_has_not_used() {
+    let (mut ring, mut device, mut bell) = bench();
+    push(&mut ring, 'a').unwrap();
+    push(&mut ring, 'b').unwrap();
+    assert_eq!(ring.owed(), None, "it was told of nothing");
+    ring.publish(&mut bell);
+    let taken = device.take();
+    assert_eq!(ring.owed(), Some(0));
+    device.put(taken[0].id, 100);
+    assert_eq!(ring.owed(), Some(1), "popped or not");
+    device.put(taken[1].id, 100);
+    assert_eq!(ring.owed(), None);
+}
+
+#[test]
 fn one_kick_for_a_burst_and_none_where_the_device_looks_by_itself() {
     let (mut ring, mut device, mut bell) = bench();
     ring.publish(&mut bell);
