@@ -1,6 +1,7 @@
 //! What an established TCP transfer keeps under a flood from the WAN, beside what it keeps under a null flood: the same
 //! frames to a MAC address that nobody has. QEMU drops those, so they cost the host as much and the router nothing.
-//! Transfer and flood come through the same card.
+//! Transfer and flood come through the same card. What TCP makes of a full queue differs from second to second by more
+//! than what is measured here, so the two floods take turns beside one and the same transfer, in phases.
 //!
 //! An attacker is another machine. Here his program shares the processors with the router and both ends of the
 //! transfer, so it runs only while nobody else wants to (SCHED_IDLE, sched(7)), and in the session of all the others,
@@ -9,9 +10,10 @@
 //! null flood leaves next to nothing, the router has no part in it, and the rate is lowered by steps until it does not. A
 //! rate is kept evenly: as many frames in one burst each second would be the host's highest rate again.
 
+use std::ops::Range;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -42,11 +44,15 @@ iptables -A FORWARD -i eth1 -d 192.168.1.10 -p tcp -j ACCEPT
 ";
 /// So many of them stay, and the flood has the rest: beside nothing but flows that stay no transfer could begin.
 const FLOWS: u16 = 1800;
-/// How long a transfer lasts, in seconds, and which of them count: the flood begins and ends beside them.
-const SECONDS: usize = 7;
-const COUNTED: std::ops::Range<usize> = 2..6;
-/// The flood begins when the transfer is under way.
-const LEAD: Duration = Duration::from_millis(1000);
+/// The floods begin when the transfer is under way, after so many seconds.
+const LEAD: usize = 2;
+/// Which flood each phase has: what changes slowly hits both alike.
+const PHASES: [usize; 8] = [NULL, REAL, REAL, NULL, NULL, REAL, REAL, NULL];
+const NULL: usize = 0;
+const REAL: usize = 1;
+/// How long a phase lasts, in seconds, and which of them count: one flood gives way to the other beside them.
+const PHASE: usize = 4;
+const COUNTED: Range<usize> = 1..3;
 /// A MAC address that nobody has.
 const CLOSED: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0xde, 0xad]);
 /// Where the flood seems to come from on the wire.
@@ -77,7 +83,8 @@ pub fn round(site: &Site) -> Result<Values> {
     let mut values = Values::new();
     let mut alone = [0.0; 2];
     for ((direction, words), alone) in DIRECTIONS.into_iter().zip(&mut alone) {
-        *alone = transfer(&iperf(site, &format!("-t {SECONDS} {words}"))?)?;
+        let run = iperf(site, &format!("-t {} {words}", LEAD + PHASE))?;
+        *alone = mean(&seconds(&run)?, LEAD..LEAD + PHASE)?;
         values.push((format!("TCP {direction}, no flood"), "Gbit/s", *alone));
     }
     compare(site, "SYNs to a closed port", Flood::Syns(None), alone, &mut values)?;
@@ -92,65 +99,107 @@ pub fn round(site: &Site) -> Result<Values> {
 
 /// The throughput beside a null flood and beside the flood, at the highest rate at which the first one means something.
 fn compare(site: &Site, name: &str, flood: Flood, alone: [f64; 2], values: &mut Values) -> Result<()> {
-    let router = EthernetAddress(Nic::new(1, Cable::Tap(site.wan.tap.clone())).mac);
     for ((direction, words), alone) in DIRECTIONS.into_iter().zip(alone) {
         for rate in RATES {
             let what = match rate {
                 None => format!("TCP {direction} beside {name}"),
                 Some(rate) => format!("TCP {direction} beside {name}, {rate}/s"),
             };
-            let (null, frames) = beside(site, words, flood, CLOSED, rate)?;
-            values.push((format!("{what}, null"), "Gbit/s", null));
-            values.push((format!("  flood, {what}, null"), "packets/s", frames));
-            if null < alone * MEANINGFUL {
+            let [null, real] = beside(site, words, flood, rate)?;
+            values.push((format!("{what}, null"), "Gbit/s", null.transfer));
+            values.push((format!("  flood, {what}, null"), "packets/s", null.frames));
+            if null.transfer < alone * MEANINGFUL {
                 println!(
-                    "{what}: the null flood leaves {null:.3} of {alone:.2} Gbit/s, so that nothing can be said"
+                    "{what}: the null flood leaves {:.3} of {alone:.2} Gbit/s, so that nothing can be said",
+                    null.transfer
                 );
                 continue;
             }
-            let (real, frames) = beside(site, words, flood, router, rate)?;
-            values.push((what.clone(), "Gbit/s", real));
-            values.push((format!("  flood, {what}"), "packets/s", frames));
-            values.push((format!("  kept, {what}"), "%", real / null * 100.0));
+            values.push((what.clone(), "Gbit/s", real.transfer));
+            values.push((format!("  flood, {what}"), "packets/s", real.frames));
+            values.push((format!("  kept, {what}"), "%", real.transfer / null.transfer * 100.0));
             break;
         }
     }
     Ok(())
 }
 
-/// The Gbit/s of a transfer while frames flood this MAC address, and how many of them the tap takes in a second.
-fn beside(
-    site: &Site,
-    words: &str,
-    flood: Flood,
-    mac: EthernetAddress,
-    rate: Option<u32>,
-) -> Result<(f64, f64)> {
-    let (stop, stopped) = channel();
-    let (run, frames) = std::thread::scope(|scope| {
-        let flooding = scope.spawn(move || -> Result<f64> {
-            sleep(LEAD);
-            let (before, start) = (site.wan.counters()?.sent, Instant::now());
-            match flood {
-                Flood::Syns(port) => site.wan.inside(|| syns(&site.wan.tap, mac, port, rate, stopped)),
-                Flood::Scan => scan(&site.wan, mac, rate, stopped),
-            }?;
-            Ok((site.wan.counters()?.sent - before) as f64 / start.elapsed().as_secs_f64())
-        });
-        let run = iperf(site, &format!("-t {SECONDS} {words}"));
-        drop(stop);
-        (run, flooding.join().expect("a flood does not panic"))
-    });
-    Ok((transfer(&run?)?, frames?))
+/// What was seen beside one of the two floods.
+struct Beside {
+    /// Gbit/s.
+    transfer: f64,
+    /// Frames of the flood that QEMU took in a second.
+    frames: f64,
 }
 
-/// Sends SYNs from random sources until it is stopped.
+/// One transfer, beside which the null flood and the real one take turns.
+fn beside(site: &Site, words: &str, flood: Flood, rate: Option<u32>) -> Result<[Beside; 2]> {
+    let router = EthernetAddress(Nic::new(1, Cable::Tap(site.wan.tap.clone())).mac);
+    let macs = [CLOSED, router];
+    let flooding = || match flood {
+        Flood::Syns(port) => {
+            let (aim, over) = (AtomicUsize::new(NULL), AtomicBool::new(false));
+            std::thread::scope(|scope| {
+                let sender = || syns(&site.wan.tap, &macs, port, rate, &aim, &over);
+                let sender = scope.spawn(move || site.wan.inside(sender));
+                let frames = conduct(site, |flood| {
+                    aim.store(flood, Relaxed);
+                    Ok(())
+                });
+                over.store(true, Relaxed);
+                sender.join().expect("a flood does not panic")?;
+                frames
+            })
+        }
+        Flood::Scan => {
+            let mut program = scan(&site.wan, rate)?;
+            let frames = conduct(site, |flood| direct_scan(&site.wan, macs[flood]));
+            ensure!(program.0.try_wait()?.is_none(), "nmap ended too early");
+            frames
+        }
+    };
+    let (run, frames) = std::thread::scope(|scope| {
+        let flooding = scope.spawn(|| {
+            sleep(Duration::from_secs(LEAD as u64));
+            flooding()
+        });
+        let run = iperf(site, &format!("-t {} {words}", LEAD + PHASES.len() * PHASE));
+        (run, flooding.join().expect("a flood does not panic"))
+    });
+    let (seconds, frames) = (seconds(&run?)?, frames?);
+    let seen = |flood| -> Result<Beside> {
+        let phases = (0..PHASES.len()).filter(|&phase| PHASES[phase] == flood);
+        let starts = phases.clone().map(|phase| LEAD + phase * PHASE);
+        let counted = starts.map(|start| mean(&seconds, start + COUNTED.start..start + COUNTED.end));
+        let transfers = counted.collect::<Result<Vec<_>>>()?;
+        let count = transfers.len() as f64;
+        let frames: f64 = phases.map(|phase| frames[phase]).sum();
+        Ok(Beside { transfer: transfers.iter().sum::<f64>() / count, frames: frames / count })
+    };
+    Ok([seen(NULL)?, seen(REAL)?])
+}
+
+/// Has one flood after the other begin when it is its turn; the frames that QEMU took in a second, by phase.
+fn conduct(site: &Site, begin: impl Fn(usize) -> Result<()>) -> Result<[f64; PHASES.len()]> {
+    let mut frames = [0.0; PHASES.len()];
+    let start = Instant::now();
+    for (phase, frames) in frames.iter_mut().enumerate() {
+        begin(PHASES[phase])?;
+        let (before, since) = (site.wan.counters()?.sent, Instant::now());
+        sleep(Duration::from_secs(((phase + 1) * PHASE) as u64).saturating_sub(start.elapsed()));
+        *frames = (site.wan.counters()?.sent - before) as f64 / since.elapsed().as_secs_f64();
+    }
+    Ok(frames)
+}
+
+/// Sends SYNs from random sources to that of these MAC addresses which `aim` says, until it is `over`.
 fn syns(
     tap: &str,
-    mac: EthernetAddress,
+    macs: &[EthernetAddress; 2],
     port: Option<u16>,
     rate: Option<u32>,
-    stopped: Receiver<()>,
+    aim: &AtomicUsize,
+    over: &AtomicBool,
 ) -> Result<()> {
     let sender = Sender::on(tap)?;
     let thread = gettid().as_raw_nonzero().to_string();
@@ -158,12 +207,12 @@ fn syns(
     ensure!(idle.success(), "chrt: {idle}");
     let mut dice = StdRng::seed_from_u64(1);
     let (start, mut sent) = (Instant::now(), 0_u64);
-    while stopped.try_recv() == Err(TryRecvError::Empty) {
+    while !over.load(Relaxed) {
         let due = rate.map_or(sent + 1, |rate| (start.elapsed().as_secs_f64() * f64::from(rate)) as u64);
         sent = sent.max(due.saturating_sub(MOST_BEHIND));
         while sent < due {
             let source = Ipv4Address::from_bits(dice.random_range(0x0b00_0000..0x6400_0000));
-            let path = Path { macs: (ATTACKER, mac), addresses: (source, ROUTER) };
+            let path = Path { macs: (ATTACKER, macs[aim.load(Relaxed)]), addresses: (source, ROUTER) };
             let port = port.unwrap_or_else(|| dice.random_range(10_000..60_000));
             // A full queue of the tap is a loss like another.
             sender.put(&path.syn((dice.random_range(1024..=65_535), port)));
@@ -176,10 +225,9 @@ fn syns(
     Ok(())
 }
 
-/// Lets nmap scan the outer address that is forwarded, as if it were at `mac`, until it is stopped.
-fn scan(wan: &Namespace, mac: EthernetAddress, rate: Option<u32>, stopped: Receiver<()>) -> Result<()> {
-    let (tap, mac) = (&wan.tap, mac_text(mac.0));
-    wan.run(&format!("ip neigh replace 203.0.113.3 lladdr {mac} nud permanent dev {tap}"))?;
+/// Lets nmap scan the outer address that is forwarded.
+fn scan(wan: &Namespace, rate: Option<u32>) -> Result<Group> {
+    direct_scan(wan, CLOSED)?;
     let rate = rate.unwrap_or(1_000_000);
     let line = format!(
         "while :; do nmap -n -Pn -sS -T5 --max-retries 0 --min-rate {rate} --send-ip --disable-arp-ping -p- 203.0.113.3; \
@@ -188,10 +236,13 @@ fn scan(wan: &Namespace, mac: EthernetAddress, rate: Option<u32>, stopped: Recei
     let mut command = wan.command(&format!("exec chrt --idle 0 sh -c '{line}'"));
     // A group to end it by, but not a session of its own.
     command.process_group(0);
-    let mut program = Group(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("nmap")?);
-    // It ends when nobody is left to send.
-    let _ = stopped.recv();
-    ensure!(program.0.try_wait()?.is_none(), "nmap ended too early");
+    Ok(Group(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().context("nmap")?))
+}
+
+/// Has the address that is scanned be at this MAC address.
+fn direct_scan(wan: &Namespace, mac: EthernetAddress) -> Result<()> {
+    let (tap, mac) = (&wan.tap, mac_text(mac.0));
+    wan.run(&format!("ip neigh replace 203.0.113.3 lladdr {mac} nud permanent dev {tap}"))?;
     Ok(())
 }
 
@@ -206,12 +257,14 @@ impl Drop for Group {
     }
 }
 
-/// The Gbit/s of what iperf3 says.
-fn transfer(run: &Value) -> Result<f64> {
+/// The Gbit/s of each second, as iperf3 says.
+fn seconds(run: &Value) -> Result<Vec<f64>> {
     ensure!(run["error"].is_null(), "the transfer: {}", run["error"]);
     let seconds = run["intervals"].as_array().context("iperf3's intervals")?;
-    let rate = |second: &Value| second["sum"]["bits_per_second"].as_f64();
-    let counted: Vec<f64> = seconds.iter().filter_map(rate).skip(COUNTED.start).take(COUNTED.len()).collect();
-    ensure!(!counted.is_empty(), "the transfer ended too early");
-    Ok(counted.iter().sum::<f64>() / counted.len() as f64 / 1e9)
+    Ok(seconds.iter().filter_map(|second| Some(second["sum"]["bits_per_second"].as_f64()? / 1e9)).collect())
+}
+
+fn mean(seconds: &[f64], counted: Range<usize>) -> Result<f64> {
+    let counted = seconds.get(counted).context("the transfer ended too early")?;
+    Ok(counted.iter().sum::<f64>() / counted.len() as f64)
 }
