@@ -74,7 +74,7 @@ fn outcome(record: &Record) -> String {
 
 #[test]
 fn a_home_gateway_script_does_the_same_on_linux_and_on_rutter() {
-    in_namespace(&["ip", "iptables", "conntrack"], || {
+    in_namespace(&["ip", "iptables", "ipset", "conntrack"], || {
         let probes = probes();
         let steps =
             probes.iter().enumerate().map(|(id, (what, _))| Step { id, what: what.clone() }).collect();

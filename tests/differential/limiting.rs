@@ -89,7 +89,7 @@ fn packet(random: &mut StdRng, number: usize) -> What {
 
 #[test]
 fn rules_that_remember_agree_with_linux() {
-    in_namespace(&["ip", "iptables", "conntrack"], || {
+    in_namespace(&["ip", "iptables", "ipset", "conntrack"], || {
         let (mut linux, mut rutter) = (Linux::new(3), Rutter::default());
         for seed in 0..RULE_SETS {
             let random = &mut StdRng::seed_from_u64(seed);

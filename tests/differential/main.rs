@@ -139,7 +139,7 @@ fn shrink(
 
 #[test]
 fn linux_and_rutter_agree_on_generated_rule_sets() {
-    in_namespace(&["ip", "iptables", "conntrack"], || {
+    in_namespace(&["ip", "iptables", "ipset", "conntrack"], || {
         let (mut linux, mut rutter) = (Linux::new(3), Rutter::default());
         let number = |name| env::var(name).ok().map(|value| value.parse::<u64>().expect("a number"));
         let seeds = match number(SEED) {

@@ -37,7 +37,7 @@ fn try_ways(side: &mut dyn Side, by_ports: bool) {
 
 #[test]
 fn a_flow_stays_with_one_of_several_ways_on_linux_and_on_rutter() {
-    in_namespace(&["ip", "iptables", "conntrack"], || {
+    in_namespace(&["ip", "iptables", "ipset", "conntrack"], || {
         let (mut linux, mut rutter) = (Linux::new(3), Rutter::default());
         for by_ports in [false, true] {
             try_ways(&mut linux, by_ports);

@@ -18,7 +18,7 @@ use anyhow::{Result, bail};
 use apt::Outcome;
 
 /// Programs that `tests/linux` and the benchmarks start, and the Debian package that has each.
-const TEST_PROGRAMS: [(&str, &str); 19] = [
+const TEST_PROGRAMS: [(&str, &str); 20] = [
     ("conntrack", "conntrack"),
     ("curl", "curl"),
     ("dnsmasq", "dnsmasq-base"),
@@ -26,6 +26,7 @@ const TEST_PROGRAMS: [(&str, &str); 19] = [
     ("hping3", "hping3"),
     ("ip", "iproute2"),
     ("iperf3", "iperf3"),
+    ("ipset", "ipset"),
     ("iptables", "iptables"),
     ("nft", "nftables"),
     ("nmap", "nmap"),
