@@ -21,6 +21,7 @@ use crate::{
         neighbor::Claim,
         tick::Tick,
     },
+    tap::Met,
 };
 use alloc::vec::Vec;
 use smoltcp::{time::Instant, wire::EthernetAddress};
@@ -66,8 +67,8 @@ impl Router {
     #[cold]
     #[inline(never)]
     fn advance_in_sight(&mut self, cx: &mut Context<'_>, link: &Link, packet: Packet) -> Outcome {
-        let flow = if self.taps.want_flows() { self.flow_image(&packet, cx.now) } else { None };
-        self.taps.show(cx.now, link.interface, true, &packet, flow);
+        let met = self.met(link.interface, &packet, cx.now);
+        self.taps.show(cx.now, link.interface, true, &packet, met);
         let followed = self.taps.tracer().fits(Some(link.interface), packet.bytes(), packet.len());
         let outcome = if followed {
             // The short way has no stations.
@@ -84,7 +85,7 @@ impl Router {
     pub(crate) fn show_sent(&mut self, cx: &mut Context<'_>) {
         for (port, packet) in cx.exchange.newly_sent() {
             if let Some(link) = self.links.get(usize::from(port.0)) {
-                self.taps.show(cx.now, link.interface, false, packet, None);
+                self.taps.show(cx.now, link.interface, false, packet, Met::default());
             }
         }
     }

@@ -13,9 +13,10 @@ use netstack::interface::{InterfaceId, PortId};
 use netstack::offload::Offload;
 use netstack::outcome::Outcome;
 use netstack::router::{self, Limits, Router};
+use netstack::stage::overload::LoadImage;
 use netstack::table::flow::FlowImage;
 use netstack::tap::text::{Printer, Style};
-use netstack::tap::{Sight, offload_from_bytes};
+use netstack::tap::{Met, Sight, offload_from_bytes};
 use pcap_file::pcapng::blocks::enhanced_packet::{EnhancedPacketBlock, EnhancedPacketOption};
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
@@ -132,9 +133,7 @@ impl Recording {
                 router.poll(&mut router::Context { now, random: &mut random, exchange: &mut exchange });
                 empty(&mut exchange);
             }
-            if let Some(flow) = &frame.sight.flow {
-                router.restore_flow(flow, time);
-            }
+            router.restore(frame.sight.interface, &frame.sight.met, time);
             let packet = packet(frame, &mut exchange)?;
             let cx = &mut router::Context { now: time, random: &mut random, exchange: &mut exchange };
             let outcome = router.receive(cx, port, packet);
@@ -182,7 +181,7 @@ fn interface(block: &InterfaceDescriptionBlock<'_>) -> Result<(String, EthernetA
 fn frame(block: &EnhancedPacketBlock<'_>, name: &str) -> Result<Option<Frame>> {
     const DIRECTION: u32 = 3;
     const INBOUND: u32 = 1;
-    let (mut verdict, mut flow, mut offload, mut inbound) = (None, None, Offload::None, false);
+    let (mut verdict, mut met, mut offload, mut inbound) = (None, Met::default(), Offload::None, false);
     for option in &block.options {
         match option {
             EnhancedPacketOption::Flags(flags) => inbound = flags & DIRECTION == INBOUND,
@@ -190,7 +189,8 @@ fn frame(block: &EnhancedPacketBlock<'_>, name: &str) -> Result<Option<Frame>> {
                 for line in text.lines() {
                     match line.split_once(' ') {
                         None if line.is_empty() => {}
-                        Some(("flow", digits)) => flow = FlowImage::from_bytes(&hex(digits)?),
+                        Some(("flow", digits)) => met.flow = FlowImage::from_bytes(&hex(digits)?),
+                        Some(("load", digits)) => met.load = LoadImage::from_bytes(&hex(digits)?),
                         Some(("offload", digits)) => offload = offload_from_bytes(&hex(digits)?),
                         _ => verdict = Some(line.to_owned()),
                     }
@@ -210,7 +210,7 @@ fn frame(block: &EnhancedPacketBlock<'_>, name: &str) -> Result<Option<Frame>> {
         length: block.original_len,
         verdict: None,
         offload,
-        flow,
+        met,
     };
     Ok(inbound.then(|| Frame { verdict, sight, bytes: block.data.to_vec() }))
 }

@@ -10,7 +10,7 @@ const BURST: u64 = 4000;
 const RATE: u64 = 2000;
 
 /// The driver finds more frames on a card than it takes at a time, and again.
-fn crowd(bench: &mut Bench, port: usize) {
+pub fn crowd(bench: &mut Bench, port: usize) {
     for _ in 0..2 {
         bench.router.note_waiting(PortId(port as u8), bench.now);
     }

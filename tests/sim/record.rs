@@ -1,6 +1,7 @@
 //! The flight recorder: a recording that is sent through the plane once more gives the same verdicts.
 
-use crate::{answer, connect, fragments, query};
+use crate::{answer, connect, fragments, overload::crowd, query};
+use netstack::outcome::{DropReason, Outcome};
 use qemu::replay::{Recording, Replayed};
 use smoltcp::time::Duration;
 use tests::{bench::Bench, datagram::*, network::*};
@@ -106,6 +107,35 @@ fn so_may_one_whose_oldest_frames_made_room() {
     // What was waiting when the oldest frame came is not known.
     let fragments = |frame: &&Replayed| !frame.is_equal() && !frame.to_string().contains("fragment");
     assert_eq!(replayed.iter().filter(fragments).count(), 0);
+}
+
+#[test]
+fn what_a_crowded_card_may_not_bring_is_not_brought_again() {
+    let mut bench = bench();
+    bench.command("record on -b 64");
+    let (from, to) = ((ALICE, 41000), (SERVER, 80));
+    let outside = connect(&mut bench, from, to);
+    crowd(&mut bench, WAN);
+    let knock = |bench: &mut Bench, number: u16| {
+        bench.send(WAN, udp((OTHER, number), (OWN[WAN], 9)));
+    };
+    for round in 0..30 {
+        bench.pass(Duration::from_millis(7));
+        for number in 0..200 {
+            knock(&mut bench, round * 200 + number);
+        }
+        bench.send(WAN, tcp(to, outside, flag::ACK).numbers(5001, 1001));
+    }
+    // The rate grows, and grows in the recording.
+    bench.pass(Duration::from_millis(800));
+    (0..50).for_each(|number| knock(&mut bench, number));
+    let replayed = replayed(&mut bench);
+    let overload = |frame: &&Replayed| frame.outcome == Outcome::Dropped(DropReason::Overload);
+    assert!(replayed.iter().filter(overload).count() > 100);
+    assert!(!replayed.iter().all(|frame| overload(&frame)));
+    let different: Vec<String> =
+        replayed.iter().filter(|frame| !frame.is_equal()).map(ToString::to_string).collect();
+    assert!(different.is_empty(), "{}", different.join("\n"));
 }
 
 #[test]

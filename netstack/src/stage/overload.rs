@@ -46,7 +46,50 @@ impl Default for Load {
     }
 }
 
+/// What decides how many packets of no flow a crowded card may bring, in a few bytes: steps, credit, when the rate grew, and when
+/// the bucket will be full again.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LoadImage([u8; 24]);
+
+impl LoadImage {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The image that these bytes are; `None` where there are too many or too few.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
+    /// The load of a card that is crowded at `now`.
+    pub(crate) fn load(&self, now: Instant) -> Load {
+        let word = |at: usize| u32::from_le_bytes(core::array::from_fn(|offset| self.0[at + offset]));
+        let time = |at: usize| {
+            Instant::from_micros(i64::from_le_bytes(core::array::from_fn(|offset| self.0[at + offset])))
+        };
+        Load {
+            crowded_until: now + WHILE,
+            steps: word(0),
+            credit: word(4),
+            grown: time(8),
+            bucket: TokenBucket::until(time(16)),
+            ..Load::default()
+        }
+    }
+}
+
 impl Load {
+    /// Its image, if the card is crowded.
+    pub(crate) fn image(&self, now: Instant) -> Option<LoadImage> {
+        let mut bytes = [0; 24];
+        bytes[0..4].copy_from_slice(&self.steps.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.credit.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.grown.total_micros().to_le_bytes());
+        bytes[16..24].copy_from_slice(&self.bucket.full_at().total_micros().to_le_bytes());
+        self.is_crowded(now).then_some(LoadImage(bytes))
+    }
+
     /// More frames wait than were taken.
     pub fn note_waiting(&mut self, now: Instant) {
         if now < self.noted + SOON {

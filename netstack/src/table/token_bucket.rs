@@ -47,6 +47,11 @@ impl TokenBucket {
     /// A full bucket.
     pub const FULL: Self = Self { full_at: i64::MIN };
 
+    /// A bucket that will be full at `full_at`.
+    pub fn until(full_at: Instant) -> Self {
+        Self { full_at: full_at.total_micros() }
+    }
+
     /// Takes one token, if there is one.
     #[must_use]
     pub fn take(&mut self, now: Instant, rate: Rate) -> bool {

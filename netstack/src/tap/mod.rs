@@ -10,7 +10,8 @@ pub mod text;
 pub mod tracer;
 
 use crate::{
-    interface::InterfaceId, offload::Offload, outcome::Outcome, packet::Packet, table::flow::FlowImage,
+    interface::InterfaceId, offload::Offload, outcome::Outcome, packet::Packet, stage::overload::LoadImage,
+    table::flow::FlowImage,
 };
 use alloc::{boxed::Box, vec::Vec};
 use core::fmt;
@@ -42,8 +43,17 @@ pub struct Sight {
     pub verdict: Verdict,
     /// What was left to a card.
     pub offload: Offload,
-    /// The flow that it met, as it was then; for a recording alone.
+    /// What it met; for a recording alone.
+    pub met: Met,
+}
+
+/// What a frame that came in met in the router, as it was then.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Met {
+    /// The flow that it belongs to.
     pub flow: Option<FlowImage>,
+    /// The load of its card, where that was crowded.
+    pub load: Option<LoadImage>,
 }
 
 /// What a tap is to keep.
@@ -194,8 +204,8 @@ impl Taps {
         self.taps[tap.0].as_ref().is_some_and(|tap| tap.ring.has_lost())
     }
 
-    /// Whether somebody wants to know the flows of frames.
-    pub(crate) fn want_flows(&self) -> bool {
+    /// Whether somebody wants to know what frames meet.
+    pub(crate) fn want_met(&self) -> bool {
         self.recorder.is_some()
     }
 
@@ -206,11 +216,11 @@ impl Taps {
         interface: InterfaceId,
         received: bool,
         packet: &Packet,
-        flow: Option<FlowImage>,
+        met: Met,
     ) {
         let length = packet.len();
         let offload = *packet.offload();
-        let sight = Sight { time, interface, received, length: length as u32, verdict: None, offload, flow };
+        let sight = Sight { time, interface, received, length: length as u32, verdict: None, offload, met };
         for tap in self.taps.iter_mut().flatten() {
             let wish = &tap.wish;
             if wish.interface.is_some_and(|wanted| wanted != interface)

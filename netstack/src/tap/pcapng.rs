@@ -114,7 +114,7 @@ fn block(kind: u32, body: &[u8], out: &mut Out) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{interface::InterfaceId, offload::Offload};
+    use crate::{interface::InterfaceId, offload::Offload, tap::Met};
     use smoltcp::time::Instant;
 
     #[test]
@@ -139,7 +139,7 @@ mod tests {
             length: 60,
             verdict: None,
             offload: Offload::None,
-            flow: None,
+            met: Met::default(),
         };
         packet(3, 0x0000_0001_0000_0002, &sight, &[7, 8, 9], "why", &mut out);
         #[rustfmt::skip]

@@ -1,8 +1,8 @@
-//! The flight recorder: the last frames that came in, what became of them, and the flows that they met, so that they can be
+//! The flight recorder: the last frames that came in, what became of them, and the flows and load that they met, so that they can be
 //! sent through the plane once more (`record`, and `cargo run -- replay` on the host).
 
 use super::{
-    Refused, Sight, TapId, Wish,
+    Met, Refused, Sight, TapId, Wish,
     filter::Filter,
     pcapng::{self, Out},
     ring::offload_to_bytes,
@@ -10,11 +10,11 @@ use super::{
 use crate::{
     command,
     headers::Headers,
-    interface::mac_text,
+    interface::{InterfaceId, mac_text},
     offload::Offload,
     packet::Packet,
     router::Router,
-    stage::track,
+    stage::{overload::Load, track},
     table::{
         flow::{Direction, FlowImage},
         neighbor::View,
@@ -99,8 +99,16 @@ impl Router {
         Some(next)
     }
 
+    /// What a frame that has come in is about to meet, where that is to be recorded.
+    pub(crate) fn met(&self, ingress: InterfaceId, packet: &Packet, now: Instant) -> Met {
+        if !self.taps.want_met() {
+            return Met::default();
+        }
+        Met { flow: self.flow_image(packet, now), load: self.loads[usize::from(ingress.0)].image(now) }
+    }
+
     /// The flow that a frame belongs to, or that it is about.
-    pub(crate) fn flow_image(&self, packet: &Packet, now: Instant) -> Option<FlowImage> {
+    fn flow_image(&self, packet: &Packet, now: Instant) -> Option<FlowImage> {
         let headers = Headers::of(packet).ok()?;
         let (flows, tick) = (&self.connections.flows, Tick::at(now));
         let found = self.find(now, &headers);
@@ -109,8 +117,18 @@ impl Router {
         Some(FlowImage::of(flows.get(id), flows.ingress(id), flows.mark(id), tick))
     }
 
-    /// Lets a flow of a recording go on here, unless the same goes on already.
-    pub fn restore_flow(&mut self, image: &FlowImage, now: Instant) {
+    /// Makes things be here as a frame of a recording met them.
+    pub fn restore(&mut self, ingress: InterfaceId, met: &Met, now: Instant) {
+        if let Some(load) = self.loads.get_mut(usize::from(ingress.0)) {
+            *load = met.load.as_ref().map_or_else(Load::default, |image| image.load(now));
+        }
+        if let Some(flow) = &met.flow {
+            self.restore_flow(flow, now);
+        }
+    }
+
+    /// Lets a flow go on, unless the same goes on already.
+    fn restore_flow(&mut self, image: &FlowImage, now: Instant) {
         let tick = Tick::at(now);
         let (original, leaving) = image.tuples();
         if let Some((id, direction)) = self.connections.flows.find(&original, tick) {
@@ -155,8 +173,11 @@ fn notes(sight: &Sight) -> String {
         let _ = write!(text, "\n{name} ");
         bytes.iter().for_each(|byte| _ = write!(text, "{byte:02x}"));
     };
-    if let Some(flow) = &sight.flow {
+    if let Some(flow) = &sight.met.flow {
         hex("flow", flow.bytes());
+    }
+    if let Some(load) = &sight.met.load {
+        hex("load", load.bytes());
     }
     if sight.offload != Offload::None {
         hex("offload", &offload_to_bytes(&sight.offload));

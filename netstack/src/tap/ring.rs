@@ -1,11 +1,12 @@
 //! Frames in a fixed piece of memory, oldest first.
 
-use super::{Sight, Verdict};
+use super::{Met, Sight, Verdict};
 use crate::{
     interface::{InterfaceId, PortId},
     offload::{Offload, Partial, Segmentation, SegmentationKind},
     outcome::{DropReason, Outcome},
     packet::Packet,
+    stage::overload::LoadImage,
     table::flow::FlowImage,
 };
 use alloc::{boxed::Box, vec, vec::Vec};
@@ -18,8 +19,9 @@ const SPARE: usize = 512 << 10;
 const HEAD: usize = 32;
 /// Where in them the verdict is.
 const VERDICT: usize = 20;
-/// Where in them the length of the flow's image is.
+/// Where in them the lengths of the images of the flow and of the load are.
 const FLOW: usize = 19;
+const LOAD: usize = 30;
 
 /// The memory. Places are counts of bytes since the start; in the memory they wrap around.
 pub struct Ring {
@@ -53,8 +55,9 @@ impl Ring {
     /// Adds `kept` bytes of a frame, and gives its place. `overwrite`: the oldest ones make room; else `None` where there is
     /// none.
     pub fn push(&mut self, sight: &Sight, packet: &Packet, kept: usize, overwrite: bool) -> Option<u64> {
-        let flow = sight.flow.as_ref().map_or(&[][..], FlowImage::bytes);
-        let needed = HEAD + flow.len() + kept;
+        let flow = sight.met.flow.as_ref().map_or(&[][..], FlowImage::bytes);
+        let load = sight.met.load.as_ref().map_or(&[][..], LoadImage::bytes);
+        let needed = HEAD + flow.len() + load.len() + kept;
         if needed > self.bytes.len() {
             return None;
         }
@@ -74,8 +77,10 @@ impl Ring {
         head[FLOW] = flow.len() as u8;
         head[VERDICT..VERDICT + 2].copy_from_slice(&verdict_to_bytes(sight.verdict));
         head[22..30].copy_from_slice(&offload_to_bytes(&sight.offload));
+        head[LOAD] = load.len() as u8;
         self.write(&head);
         self.write(flow);
+        self.write(load);
         let mut left = kept;
         for part in packet.parts() {
             let part = &part[..part.len().min(left)];
@@ -112,10 +117,15 @@ impl Ring {
         let head: [u8; HEAD] = core::array::from_fn(|offset| self.bytes[self.index(place + offset as u64)]);
         let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let micros = u64::from(word(0)) | (u64::from(word(4)) << 32);
-        let (kept, flow_length) = (word(8) as usize, u64::from(head[FLOW]));
-        self.copy(place + HEAD as u64, flow_length as usize, frame);
+        let [flow, load, bytes] = [head[FLOW].into(), head[LOAD].into(), word(8) as usize];
+        let mut at = place + HEAD as u64;
+        self.copy(at, flow, frame);
+        at += flow as u64;
         let flow = FlowImage::from_bytes(frame);
-        self.copy(place + HEAD as u64 + flow_length, kept, frame);
+        self.copy(at, load, frame);
+        at += load as u64;
+        let load = LoadImage::from_bytes(frame);
+        self.copy(at, bytes, frame);
         let sight = Sight {
             time: Instant::from_micros(micros as i64),
             interface: InterfaceId(u16::from_le_bytes([head[16], head[17]])),
@@ -123,7 +133,7 @@ impl Ring {
             length: word(12),
             verdict: verdict_from_bytes([head[VERDICT], head[VERDICT + 1]]),
             offload: offload_from_bytes(&head[22..30]),
-            flow,
+            met: Met { flow, load },
         };
         Some((sight, place + self.length_at(place)))
     }
@@ -142,8 +152,8 @@ impl Ring {
 
     fn length_at(&self, place: u64) -> u64 {
         let kept: [u8; 4] = core::array::from_fn(|offset| self.bytes[self.index(place + 8 + offset as u64)]);
-        let flow = self.bytes[self.index(place + FLOW as u64)];
-        HEAD as u64 + u64::from(flow) + u64::from(u32::from_le_bytes(kept))
+        let images = [FLOW, LOAD].map(|at| u64::from(self.bytes[self.index(place + at as u64)]));
+        HEAD as u64 + images.iter().sum::<u64>() + u64::from(u32::from_le_bytes(kept))
     }
 
     fn write(&mut self, bytes: &[u8]) {
@@ -232,7 +242,7 @@ mod tests {
             length: 40,
             verdict: None,
             offload: Offload::None,
-            flow: None,
+            met: Met::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use netstack::{
     interface::InterfaceId,
     offload::Offload,
     tap::{
-        Sight,
+        Met, Sight,
         filter::Filter,
         text::{Printer, Style, TimeStyle},
     },
@@ -57,7 +57,7 @@ pub fn sights(data: &[u8]) {
             length: frame.len().max(length) as u32,
             verdict: None,
             offload: Offload::None,
-            flow: None,
+            met: Met::default(),
         };
         for printer in &mut printers {
             let mut out = String::new();

@@ -2,7 +2,7 @@
 //! The frames were written with scapy: one of each kind, with the faults that a decoder has words for.
 
 use super::*;
-use crate::interface::InterfaceId;
+use crate::{interface::InterfaceId, tap::Met};
 use alloc::{string::ToString, vec::Vec};
 
 const FRAMES: &[u8] = include_bytes!("fixtures/frames.pcap");
@@ -28,7 +28,7 @@ fn sight(frame: &[u8], micros: i64) -> Sight {
         length: frame.len() as u32,
         verdict: None,
         offload: Offload::None,
-        flow: None,
+        met: Met::default(),
     }
 }
 
