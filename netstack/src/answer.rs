@@ -1,9 +1,11 @@
 //! What the router itself takes, and what it says: its own sockets, and the errors and resets about packets of others.
 
 use crate::{
-    dispatch::Origin,
+    config::interface::Scope,
+    dispatch::{Origin, Parked},
     headers::{Headers, protocol},
     host::{Delivery, Host},
+    interface::InterfaceId,
     outcome::{DropReason, Outcome},
     packet::Packet,
     pipeline::Answer,
@@ -14,9 +16,14 @@ use crate::{
         segment,
         track::tuple_of,
     },
-    table::{fib::Destination, flow::Tuple, mapping::Endpoint, tick::Tick},
+    table::{
+        fib::{Destination, source_on},
+        flow::Tuple,
+        mapping::Endpoint,
+        tick::Tick,
+    },
 };
-use smoltcp::wire::Ipv4Address;
+use smoltcp::{time::Instant, wire::Ipv4Address};
 
 /// Type of the ICMP message that answers a ping (RFC 792).
 const ECHO_REPLY: u8 = 0;
@@ -54,8 +61,7 @@ impl Router {
                 (DropReason::NatFiltered, None)
             }
             Delivery::Error(error) => {
-                let group = self.is_broadcast(headers.destination);
-                let made = self.icmp_error(cx, &mut packet, &headers, error, group, headers.source);
+                let made = self.icmp_error(cx, Origin::HOST, &mut packet, &headers, error, headers.source);
                 (DropReason::NoListener, made)
             }
             Delivery::Reset => (DropReason::NoListener, icmp::reset(cx.exchange, &headers, false)),
@@ -72,8 +78,23 @@ impl Router {
         // As many as the host can hold: what it says to itself meanwhile waits for the next turn.
         for _ in 0..Host::QUEUE {
             let Some(packet) = self.host.take_outgoing() else { return };
-            self.originate(cx, Origin::HOST, packet);
+            if self.holds_back(&packet, cx.now) {
+                self.discard(cx, packet, DropReason::EchoIgnored);
+            } else {
+                self.originate(cx, Origin::HOST, packet);
+            }
         }
+    }
+
+    /// Whether a packet is an echo reply, `icmp_ratemask` says that these are limited, and there were too many.
+    fn holds_back(&mut self, packet: &Packet, now: Instant) -> bool {
+        let limits = &self.config.sysctl;
+        if !limits.limits_icmp(ECHO_REPLY) {
+            return false;
+        }
+        let Ok(headers) = Headers::of(packet) else { return false };
+        let reply = (ECHO_REPLY, 0);
+        headers.icmp() == Some(reply) && !self.icmp_errors.admit(reply, headers.destination, limits, now)
     }
 
     /// Tells the sender of a refused packet.
@@ -91,10 +112,7 @@ impl Router {
             // That an echo reply of ours may not leave is nobody's news but ours.
             Answer::Icmp(_) if origin.ingress.is_none() && headers.icmp() == Some((ECHO_REPLY, 0)) => return,
             Answer::TcpReset => icmp::reset(cx.exchange, headers, origin.link_broadcast),
-            Answer::Icmp(error) => {
-                let group = origin.link_broadcast || self.is_broadcast(headers.destination);
-                self.icmp_error(cx, packet, headers, error, group, headers.source)
-            }
+            Answer::Icmp(error) => self.icmp_error(cx, origin, packet, headers, error, headers.source),
         };
         if let Some(reply) = made {
             self.originate(cx, Origin { answers, ..Origin::HOST }, reply);
@@ -103,15 +121,16 @@ impl Router {
 
     /// A next hop did not answer: the sender of a packet that waited for it is told (requirement 5). The packet is
     /// already translated, so the error about it is translated back like one that came from outside.
-    pub(crate) fn unreachable(&mut self, cx: &mut Context<'_>, mut packet: Packet) {
+    pub(crate) fn unreachable(&mut self, cx: &mut Context<'_>, parked: Parked) {
+        let Parked { ingress, mut packet, .. } = parked;
         if let Ok(headers) = Headers::of(&packet) {
             let answers = tuple_of(&headers).map(Tuple::inverted);
             let flow = answers.and_then(|answers| self.connections.flows.find(&answers, Tick::at(cx.now)));
             let receiver = flow.map_or(headers.source, |(id, direction)| {
                 self.connections.flows.get(id).translated(direction).destination
             });
-            let error = IcmpError::HostUnreachable;
-            if let Some(error) = self.icmp_error(cx, &mut packet, &headers, error, false, receiver) {
+            let (origin, error) = (Origin { ingress, ..Origin::HOST }, IcmpError::HostUnreachable);
+            if let Some(error) = self.icmp_error(cx, origin, &mut packet, &headers, error, receiver) {
                 self.originate(cx, Origin::HOST, error);
             }
         }
@@ -123,8 +142,9 @@ impl Router {
         let reason = DropReason::FragmentIncomplete;
         let Some(mut first) = first else { return self.drops.count(reason) };
         if let Ok(headers) = Headers::of(&first) {
-            let (error, group) = (IcmpError::ReassemblyTimeExceeded, self.is_broadcast(headers.destination));
-            if let Some(error) = self.icmp_error(cx, &mut first, &headers, error, group, headers.source) {
+            let error = IcmpError::ReassemblyTimeExceeded;
+            let made = self.icmp_error(cx, Origin::HOST, &mut first, &headers, error, headers.source);
+            if let Some(error) = made {
                 self.originate(cx, Origin::HOST, error);
             }
         }
@@ -133,27 +153,37 @@ impl Router {
 
     /// An ICMP error about a packet, unless there must be none (requirement 8) or `receiver`, who will get it, has had
     /// too many. The packet gets its checksum if that was missing: nobody else would complete it in the quote.
-    #[allow(clippy::too_many_arguments)]
     fn icmp_error(
         &mut self,
         cx: &mut Context<'_>,
+        about: Origin,
         packet: &mut Packet,
         headers: &Headers,
         error: IcmpError,
-        group: bool,
         receiver: Ipv4Address,
     ) -> Option<Packet> {
         let source = if self.fib.is_local(headers.destination) {
             headers.destination
         } else {
-            self.fib.source_for(&self.config, headers.source).or_else(|| self.any_address())?
+            self.error_source(about.ingress, headers.source)?
         };
-        let limit = self.config.sysctl.icmp_ratelimit;
-        if !icmp::may_report(headers, group) || !self.icmp_errors.admit(error, receiver, limit, cx.now) {
+        let group = about.link_broadcast || self.is_broadcast(headers.destination);
+        let (message, limits) = (error.kind_and_code(), &self.config.sysctl);
+        if !icmp::may_report(headers, group) || !self.icmp_errors.admit(message, receiver, limits, cx.now) {
             return None;
         }
         segment::complete_checksum(packet);
         self.icmp_errors.build(cx.exchange, packet.bytes(), headers, error, source)
+    }
+
+    /// Where an error about a packet on its way through comes from.
+    fn error_source(&self, ingress: Option<InterfaceId>, receiver: Ipv4Address) -> Option<Ipv4Address> {
+        let inbound = ingress.filter(|_| self.config.sysctl.icmp_errors_use_inbound_ifaddr);
+        let source = match inbound {
+            Some(id) => source_on(self.config.interface(id), Some(receiver), Scope::Link),
+            None => self.fib.source_for(&self.config, receiver),
+        };
+        source.or_else(|| self.any_address())
     }
 
     /// Sends a packet that was made here.

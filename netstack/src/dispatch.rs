@@ -25,12 +25,17 @@ use crate::{
     },
     trace::{Silent, Trace},
 };
-use smoltcp::wire::{EthernetAddress, Ipv4Address};
+use smoltcp::{
+    time::Instant,
+    wire::{EthernetAddress, Ipv4Address},
+};
 
 /// A packet that waits for the MAC address of its next hop.
 pub struct Parked {
+    /// The interface it came in on; `None`: made here.
+    pub(crate) ingress: Option<InterfaceId>,
     egress: InterfaceId,
-    packet: Packet,
+    pub(crate) packet: Packet,
 }
 
 /// Where a packet comes from.
@@ -122,6 +127,9 @@ impl Router {
                 if refusal.reason == DropReason::FlowTableFull {
                     self.connections.refuse();
                 }
+                if let Some(ingress) = origin.ingress {
+                    self.log_martian(ingress, (headers.source, headers.destination), refusal.reason, cx.now);
+                }
                 self.discard(cx, packet, refusal.reason)
             }
         }
@@ -137,6 +145,17 @@ impl Router {
         for reference in &trail.logged {
             log::write(&self.config, reference, arrival, egress, &mut self.log_bucket);
         }
+    }
+
+    /// Writes what `log_martians` asks for.
+    pub(crate) fn log_martian(
+        &mut self,
+        ingress: InterfaceId,
+        addresses: (Ipv4Address, Ipv4Address),
+        reason: DropReason,
+        now: Instant,
+    ) {
+        log::martian(&self.config, ingress, addresses, reason, now, &mut self.log_bucket);
     }
 
     fn carry_out(
@@ -234,27 +253,29 @@ impl Router {
     ) -> Outcome {
         self.statistics.forwarded += u64::from(origin.ingress.is_some());
         if headers.wire_length <= hop.mtu {
-            let (outcome, known) = self.send(cx, hop.interface, address, packet);
+            let (outcome, known) = self.send(cx, origin.ingress, hop.interface, address, packet);
             if let (Some(neighbor), Some(ingress)) = (known, origin.ingress) {
                 self.keep_shortcut(decision, headers, ingress, hop, neighbor);
             }
             return outcome;
         }
         // Linux, too, first makes the segments that the sender asked for, and then the fragments of each.
-        self.finish(cx, packet, |router, cx, packet| router.fragment(cx, packet, hop, address))
+        let ingress = origin.ingress;
+        self.finish(cx, packet, |router, cx, packet| router.fragment(cx, ingress, packet, hop, address))
     }
 
     /// Sends a packet that is too long for its way in fragments.
     fn fragment(
         &mut self,
         cx: &mut Context<'_>,
+        ingress: Option<InterfaceId>,
         packet: Packet,
         hop: NextHop,
         address: Ipv4Address,
     ) -> Outcome {
         let headers = match Headers::of(&packet) {
             Ok(headers) if headers.total_length > hop.mtu => headers,
-            Ok(_) => return self.send(cx, hop.interface, address, packet).0,
+            Ok(_) => return self.send(cx, ingress, hop.interface, address, packet).0,
             Err(reason) => return self.discard(cx, packet, reason),
         };
         let mut outcome = Outcome::Dropped(DropReason::NoBuffer);
@@ -264,7 +285,7 @@ impl Router {
                 break;
             };
             if piece.write(&packet, &headers, &mut fragment) {
-                (outcome, _) = self.send(cx, hop.interface, address, fragment);
+                (outcome, _) = self.send(cx, ingress, hop.interface, address, fragment);
             } else {
                 self.drops.count(DropReason::NoBuffer);
                 cx.exchange.recycle(fragment);
@@ -371,6 +392,7 @@ impl Router {
     fn send(
         &mut self,
         cx: &mut Context<'_>,
+        ingress: Option<InterfaceId>,
         egress: InterfaceId,
         address: Ipv4Address,
         packet: Packet,
@@ -378,7 +400,7 @@ impl Router {
         match self.neighbors.resolve(egress, address, cx.now) {
             neighbor::Answer::Found(id, mac) => (self.transmit(cx, egress, mac, packet), Some(id)),
             neighbor::Answer::Pending(id) => {
-                if let Some(displaced) = self.neighbors.park(id, Parked { egress, packet }) {
+                if let Some(displaced) = self.neighbors.park(id, Parked { ingress, egress, packet }) {
                     self.discard(cx, displaced.packet, DropReason::NeighborPending);
                 }
                 self.poll_neighbors(cx);
@@ -404,10 +426,10 @@ impl Router {
         while let Some(event) = self.neighbors.poll(cx.now) {
             match event {
                 neighbor::Event::Ask { interface, address, to } => self.ask(cx, interface, address, to),
-                neighbor::Event::Resolved(Parked { egress, packet }, _, mac) => {
+                neighbor::Event::Resolved(Parked { egress, packet, .. }, _, mac) => {
                     self.transmit(cx, egress, mac, packet);
                 }
-                neighbor::Event::Unreachable(parked) => self.unreachable(cx, parked.packet),
+                neighbor::Event::Unreachable(parked) => self.unreachable(cx, parked),
             }
         }
         self.polling_neighbors = false;

@@ -173,6 +173,12 @@ impl Headers {
         Ok(headers)
     }
 
+    /// Source and destination, where there is an IPv4 header.
+    pub fn addresses(packet: &Packet) -> Option<(Ipv4Address, Ipv4Address)> {
+        let [a, b, c, d, e, f, g, h] = *packet.bytes().get(ETHERNET_HEADER + 12..)?.first_chunk::<8>()?;
+        Some((Ipv4Address::new(a, b, c, d), Ipv4Address::new(e, f, g, h)))
+    }
+
     /// Reads and checks a packet in a frame of `length` bytes of which `head` is the beginning.
     fn parse_head(head: &[u8], l3: usize, length: usize) -> Result<Self, DropReason> {
         let ip = head.get(l3..).ok_or(DropReason::IpMalformed)?;

@@ -134,7 +134,13 @@ impl Router {
                     }
                     self.process(cx, origin, packet, &headers, found)
                 }
-                Err(reason) => self.refuse(cx, ingress, packet, reason),
+                Err(reason) => {
+                    if let (DropReason::SourceRoute, Some(addresses)) = (reason, Headers::addresses(&packet))
+                    {
+                        self.log_martian(ingress, addresses, reason, cx.now);
+                    }
+                    self.refuse(cx, ingress, packet, reason)
+                }
             },
             Err(reason) => self.refuse(cx, ingress, packet, reason),
         }

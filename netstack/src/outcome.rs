@@ -107,7 +107,7 @@ drop_reasons! {
     NoListener "no-listener" "For the router itself, where nothing listens on its port; the sender was told.",
     HostQueueFull "host-queue-full" "Too much at once for the router's own sockets.",
     EgressQueueFull "egress-queue-full" "The network card takes frames too slowly.",
-    EchoIgnored "echo-ignored" "An echo request, and icmp_echo_ignore_all says to ignore it.",
+    EchoIgnored "echo-ignored" "An echo request that is not answered (icmp_echo_ignore_all, icmp_echo_ignore_broadcasts, icmp_ratemask).",
 }
 
 impl fmt::Display for DropReason {

@@ -281,11 +281,12 @@ impl Router {
                 (tuple, tuple, None)
             }
         };
-        // An error about a packet on its way through has its source by the way that it takes, so that is not for rules to know
-        // (Linux: icmp_route_lookup).
+        // An error about a packet on its way through has its source by the way that it takes, so that is not for rules to know,
+        // unless it is that of another interface (Linux: icmp_route_lookup).
         let is_own_error = arrival.ingress.is_none() && matches!(seen.transport, Transport::IcmpError { .. });
         let about = || arrival.frame.get(seen.l4 + 24..).and_then(|rest| rest.first_chunk());
-        let chosen = is_own_error && about() != Some(&seen.source.octets());
+        let by_way = !self.config.sysctl.icmp_errors_use_inbound_ifaddr;
+        let chosen = is_own_error && by_way && about() != Some(&seen.source.octets());
         Query {
             destination: seen.destination,
             source: if chosen { Ipv4Address::UNSPECIFIED } else { seen.source },

@@ -1,9 +1,8 @@
 //! Rules while traffic runs: changes, counters, the log (iptables(8)).
 
-use crate::{answer, connect, gateway, outer, query};
+use crate::{answer, connect, gateway, log_lines::logged, outer, query};
 use netstack::{command::load, outcome::DropReason};
 use smoltcp::time::Duration;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use tests::{bench::Bench, datagram::*, network::*};
 
 /// A segment with one byte on ALICE's connection from [`connect`].
@@ -186,35 +185,16 @@ fn a_tcp_reset_ends_the_connection_that_was_asked_for() {
     assert_eq!(bench.send(LAN, tcp((ALICE, 40000), (SERVER, 80), flag::RST)), [], "a reset is not answered");
 }
 
-/// Lines that a LOG rule with the prefix `flood: ` has written.
-static FLOOD_LINES: AtomicUsize = AtomicUsize::new(0);
-
-struct CountingLog;
-
-impl log::Log for CountingLog {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if record.args().to_string().starts_with("flood: IN=eth0 ") {
-            FLOOD_LINES.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn flush(&self) {}
-}
-
 #[test]
 fn a_flood_of_packets_to_be_logged_writes_few_lines() {
-    log::set_logger(&CountingLog).expect("no other test sets a logger");
-    log::set_max_level(log::LevelFilter::Debug);
     let mut bench = Bench::network("iptables -A FORWARD -j LOG --log-prefix 'flood: '");
-    for _ in 0..10_000 {
-        bench.exchange(LAN, query());
-    }
-    let lines = FLOOD_LINES.load(Ordering::Relaxed);
-    assert!((1..200).contains(&lines), "{lines} lines for 10,000 packets");
+    let lines = logged(|| {
+        for _ in 0..10_000 {
+            bench.exchange(LAN, query());
+        }
+    });
+    assert!(lines.iter().all(|line| line.starts_with("flood: IN=eth0 ")), "{:?}", lines[0]);
+    assert!((1..200).contains(&lines.len()), "{} lines for 10,000 packets", lines.len());
 }
 
 #[test]

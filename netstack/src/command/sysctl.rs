@@ -131,6 +131,9 @@ fn write(options: Options, keys: &[&str], config: &Config) -> Result<Action, Fai
         scratch.set_sysctl(path, value).map_err(|error| match error {
             SysctlError::Unknown => unknown(path),
             SysctlError::Invalid => invalid(path),
+            SysctlError::Fixed(only) => {
+                Failure::new(1, format!("{} (it is always {only})", invalid(path).text))
+            }
         })?;
     }
     Ok(Action::edit(move |config| {

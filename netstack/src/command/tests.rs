@@ -440,20 +440,21 @@ fn any_command(dice: &mut impl FnMut(u64) -> u64) -> String {
         13 => format!("ip neigh replace {address} lladdr 02:00:00:00:01:0{} dev {device}", dice(9)),
         14 => format!(
             "sysctl -w net.ipv4.conf.{device}.{}={}",
-            ["forwarding", "rp_filter"][dice(2) as usize],
+            ["forwarding", "log_martians", "rp_filter"][dice(3) as usize],
             dice(2)
         ),
         _ => [
             "sysctl -w net.ipv4.ip_forward=0",
             "sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"",
             "sysctl -w net.netfilter.nf_conntrack_udp_timeout=33",
+            "sysctl -w net.ipv4.icmp_ratemask=0 net.ipv4.conf.all.send_redirects=0",
             "hostname gw",
             "ip route flush proto kernel",
             "ip rule flush",
             "ip rule del priority 32766",
             "ip rule add lookup main priority 32766",
             "iptables -A FORWARD -p tcp --dport 80 -m comment --comment \"a 'b' $ c\" -j DROP",
-        ][dice(9) as usize]
+        ][dice(10) as usize]
             .into(),
     }
 }

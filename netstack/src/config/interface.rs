@@ -34,6 +34,8 @@ pub struct Interface {
     pub forwarding: bool,
     /// `net.ipv4.conf.DEV.rp_filter`.
     pub rp_filter: ReversePath,
+    /// `net.ipv4.conf.DEV.log_martians`.
+    pub log_martians: bool,
     /// What its card shall do by itself, if it can (`ethtool -K`).
     pub wanted_abilities: Abilities,
 }
@@ -124,6 +126,7 @@ impl Interface {
             }],
             forwarding: false,
             rp_filter: ReversePath::Off,
+            log_martians: false,
             wanted_abilities: Abilities::ALL,
         }
     }
@@ -140,6 +143,7 @@ impl Interface {
             addresses: Vec::new(),
             forwarding: false,
             rp_filter: ReversePath::Off,
+            log_martians: false,
             wanted_abilities: Abilities::ALL,
         }
     }

@@ -1,8 +1,11 @@
 //! The values of `sysctl`, with the names and defaults of Linux's ip-sysctl.rst and nf_conntrack-sysctl.rst.
 
+mod conf;
+
 use super::{Change, Config, interface::ReversePath};
 use crate::sort::sort;
 use alloc::{format, string::String, vec::Vec};
+use conf::{CONF, parse_fixed};
 
 /// All of them. Times are in seconds.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -15,6 +18,10 @@ pub struct Sysctl {
     pub rp_filter_default: ReversePath,
     /// `net.ipv4.conf.default.forwarding`.
     pub forwarding_default: bool,
+    /// `net.ipv4.conf.all.log_martians`.
+    pub log_martians_all: bool,
+    /// `net.ipv4.conf.default.log_martians`.
+    pub log_martians_default: bool,
     /// `net.ipv4.ip_local_port_range`: first and last port of the router's own connections, and of translated
     /// ones whose own port is taken.
     pub local_port_range: (u16, u16),
@@ -23,9 +30,18 @@ pub struct Sysctl {
     pub fib_multipath_hash_policy: u32,
     /// `net.ipv4.icmp_echo_ignore_all`.
     pub icmp_echo_ignore_all: bool,
+    /// `net.ipv4.icmp_errors_use_inbound_ifaddr`: whether an ICMP error about a packet on its way through has its source from
+    /// the interface that the packet came in on, and not from that to its receiver.
+    pub icmp_errors_use_inbound_ifaddr: bool,
     /// `net.ipv4.icmp_ratelimit`: the least time between two ICMP errors to one destination, in milliseconds;
     /// 0: no limit.
     pub icmp_ratelimit: u32,
+    /// `net.ipv4.icmp_ratemask`: a bit for each type of ICMP messages that the limits hold back.
+    pub icmp_ratemask: u32,
+    /// `net.ipv4.icmp_msgs_per_sec`: how many of these messages go out in a second, to all destinations; 0: none.
+    pub icmp_msgs_per_sec: u32,
+    /// `net.ipv4.icmp_msgs_burst`: and how many at once; 0: none.
+    pub icmp_msgs_burst: u32,
     /// `net.core.netdev_overload_rate`: how many packets in a second that belong to no known flow are taken from a card that
     /// brings more than the router can take, at first; 0: any number. See [`crate::stage::overload`].
     pub overload_rate: u32,
@@ -76,14 +92,28 @@ impl Default for Sysctl {
             rp_filter_all: ReversePath::Off,
             rp_filter_default: ReversePath::Off,
             forwarding_default: false,
+            log_martians_all: false,
+            log_martians_default: false,
             local_port_range: (32768, 60999),
             fib_multipath_hash_policy: 0,
             icmp_echo_ignore_all: false,
+            icmp_errors_use_inbound_ifaddr: false,
             icmp_ratelimit: 1000,
+            // Destination unreachable, source quench, time exceeded, parameter problem.
+            icmp_ratemask: 1 << 3 | 1 << 4 | 1 << 11 | 1 << 12,
+            icmp_msgs_per_sec: 1000,
+            icmp_msgs_burst: 50,
             overload_rate: 2000,
             full_cone: false,
             conntrack: ConntrackSysctl::default(),
         }
+    }
+}
+
+impl Sysctl {
+    /// Whether the limits hold back ICMP messages of a type.
+    pub fn limits_icmp(&self, kind: u8) -> bool {
+        self.icmp_ratemask.checked_shr(kind.into()).unwrap_or(0) & 1 != 0
     }
 }
 
@@ -121,6 +151,8 @@ pub enum SysctlError {
     Unknown,
     /// The key cannot have this value.
     Invalid,
+    /// It can have only this one.
+    Fixed(u32),
 }
 
 /// A plain number that belongs to no single interface: its place below /proc/sys, and how to get at it.
@@ -149,7 +181,11 @@ static NUMBERS: &[Number] = &[
     number!("net/core/netdev_overload_rate", overload_rate, INT_MAX),
     number!("net/ipv4/fib_multipath_hash_policy", fib_multipath_hash_policy, 1),
     number!("net/ipv4/icmp_echo_ignore_all", icmp_echo_ignore_all, flag),
+    number!("net/ipv4/icmp_errors_use_inbound_ifaddr", icmp_errors_use_inbound_ifaddr, flag),
+    number!("net/ipv4/icmp_msgs_burst", icmp_msgs_burst, INT_MAX),
+    number!("net/ipv4/icmp_msgs_per_sec", icmp_msgs_per_sec, INT_MAX),
     number!("net/ipv4/icmp_ratelimit", icmp_ratelimit, INT_MAX),
+    number!("net/ipv4/icmp_ratemask", icmp_ratemask, INT_MAX),
     number!("net/netfilter/nf_conntrack_generic_timeout", conntrack.generic_timeout, TIMEOUT_MAX),
     number!("net/netfilter/nf_conntrack_helper", conntrack.helper, flag),
     number!("net/netfilter/nf_conntrack_icmp_timeout", conntrack.icmp_timeout, TIMEOUT_MAX),
@@ -175,68 +211,43 @@ static NUMBERS: &[Number] = &[
 
 const IP_FORWARD: &str = "net/ipv4/ip_forward";
 const PORT_RANGE: &str = "net/ipv4/ip_local_port_range";
-/// All interfaces together, those to come, and each of them: `conf/all`, `conf/default`, `conf/DEV`.
-const CONF: &str = "net/ipv4/conf/";
-const CONF_KEYS: [&str; 2] = ["forwarding", "rp_filter"];
+/// What is not to be chosen: echo requests to a broadcast address and those of RFC 8335 are not answered, and nothing is logged of
+/// errors about broadcasts.
+const FIXED: [(&str, u32); 3] = [
+    ("net/ipv4/icmp_echo_enable_probe", 0),
+    ("net/ipv4/icmp_echo_ignore_broadcasts", 1),
+    ("net/ipv4/icmp_ignore_bogus_error_responses", 1),
+];
 
 impl Config {
     /// The value of a key, by its place below /proc/sys.
     pub fn sysctl(&self, path: &str) -> Option<String> {
         let values = &self.sysctl;
         if let Some(rest) = path.strip_prefix(CONF) {
-            let (who, key) = rest.rsplit_once('/')?;
-            let (forwarding, rp_filter) = match who {
-                "all" => (values.ip_forward, values.rp_filter_all),
-                "default" => (values.forwarding_default, values.rp_filter_default),
-                name => {
-                    let interface = self.interface(self.find_interface(name)?);
-                    (interface.forwarding, interface.rp_filter)
-                }
-            };
-            return match key {
-                "forwarding" => Some(format!("{}", u8::from(forwarding))),
-                "rp_filter" => Some(format!("{}", rp_filter as u8)),
-                _ => None,
-            };
+            return self.conf(rest).map(|value| format!("{value}"));
         }
         match path {
             IP_FORWARD => Some(format!("{}", u8::from(values.ip_forward))),
             PORT_RANGE => Some(format!("{}\t{}", values.local_port_range.0, values.local_port_range.1)),
-            _ => NUMBERS.iter().find(|it| it.path == path).map(|it| format!("{}", (it.get)(values))),
+            _ => {
+                let number = NUMBERS.iter().find(|it| it.path == path).map(|it| (it.get)(values));
+                number.or_else(|| fixed(path)).map(|value| format!("{value}"))
+            }
         }
     }
 
     /// Sets a key, by its place below /proc/sys.
     ///
     /// # Errors
-    /// There is no such key, or it cannot have this value.
+    /// There is no such key, or it cannot have this value. Then nothing has changed.
     pub fn set_sysctl(&mut self, path: &str, value: &str) -> Result<Change, SysctlError> {
         if self.sysctl(path).is_none() {
             return Err(SysctlError::Unknown);
         }
         // Nothing is derived from the switches of an interface, so that the interfaces are not stale.
         let change = Change { sysctl: true, ..Change::NONE };
-        if let Some((who, key)) = path.strip_prefix(CONF).and_then(|rest| rest.rsplit_once('/')) {
-            let interface = self.find_interface(who).map(|id| usize::from(id.0));
-            if key == "forwarding" {
-                let on = parse(value, 1)? != 0;
-                match (who, interface) {
-                    ("all", _) => self.set_ip_forward(on),
-                    (_, Some(place)) => self.interfaces[place].forwarding = on,
-                    _ => self.sysctl.forwarding_default = on,
-                }
-            } else {
-                let mode = match parse(value, 2)? {
-                    0 => ReversePath::Off,
-                    1 => ReversePath::Strict,
-                    _ => ReversePath::Loose,
-                };
-                match (who, interface) {
-                    ("all", _) => self.sysctl.rp_filter_all = mode,
-                    (_, Some(place)) => self.interfaces[place].rp_filter = mode,
-                    _ => self.sysctl.rp_filter_default = mode,
-                }
-            }
+        if let Some(rest) = path.strip_prefix(CONF) {
+            self.set_conf(rest, value)?;
         } else if path == IP_FORWARD {
             let on = parse(value, 1)? != 0;
             self.set_ip_forward(on);
@@ -244,19 +255,19 @@ impl Config {
             self.sysctl.local_port_range = parse_range(value, self.sysctl.local_port_range)?;
         } else if let Some(key) = NUMBERS.iter().find(|it| it.path == path) {
             (key.set)(&mut self.sysctl, parse(value, key.max)?);
+        } else if let Some(only) = fixed(path) {
+            parse_fixed(value, only)?;
         }
         Ok(change)
     }
 
     /// Every key, sorted, by its place below /proc/sys.
     pub fn sysctl_paths(&self) -> Vec<String> {
-        let names = self.interfaces.iter().map(|interface| interface.name.as_str());
-        let mut paths: Vec<String> = ["all", "default"]
-            .into_iter()
-            .chain(names)
-            .flat_map(|who| CONF_KEYS.map(|key| format!("{CONF}{who}/{key}")))
+        let mut paths: Vec<String> = self
+            .conf_paths()
             .chain([IP_FORWARD, PORT_RANGE].map(String::from))
             .chain(NUMBERS.iter().map(|it| String::from(it.path)))
+            .chain(FIXED.iter().map(|(path, _)| String::from(*path)))
             .collect();
         sort(&mut paths);
         paths
@@ -270,6 +281,11 @@ impl Config {
             self.interfaces.iter_mut().for_each(|interface| interface.forwarding = on);
         }
     }
+}
+
+/// The value of a key that has no other.
+fn fixed(path: &str) -> Option<u32> {
+    FIXED.iter().find(|(fixed, _)| *fixed == path).map(|(_, value)| *value)
 }
 
 fn parse(value: &str, max: u32) -> Result<u32, SysctlError> {
@@ -348,14 +364,61 @@ mod tests {
             ("net/ipv4/ip_local_port_range", "0 4000"),
             ("net/ipv4/ip_local_port_range", "1 70000"),
             ("net/ipv4/icmp_ratelimit", "-1"),
+            ("net/ipv4/icmp_ratemask", "0x1818"),
+            ("net/ipv4/conf/all/log_martians", "2"),
+            ("net/ipv4/icmp_errors_use_inbound_ifaddr", "2"),
             ("net/netfilter/nf_conntrack_udp_timeout", "10x"),
             ("net/netfilter/nf_conntrack_udp_timeout", "2147484"),
         ] {
             assert_eq!(config.set_sysctl(path, value), Err(SysctlError::Invalid), "{path} = {value}");
         }
-        for path in ["net/ipv4/foo", "net/ipv4/conf/eth9/rp_filter", "net/ipv4/conf/eth0/foo", ""] {
+        for path in [
+            "net/ipv4/foo",
+            "net/ipv4/conf/eth9/rp_filter",
+            "net/ipv4/conf/eth9/send_redirects",
+            "net/ipv4/conf/eth0/foo",
+            "net/ipv4/conf/eth0",
+            "net/ipv4/send_redirects",
+            "",
+        ] {
             assert_eq!(config.set_sysctl(path, "1"), Err(SysctlError::Unknown), "{path}");
         }
         assert_eq!(config, before);
+    }
+
+    #[test]
+    fn what_cannot_be_chosen_takes_the_value_that_it_has_and_no_other() {
+        let mut config = config();
+        let before = config.clone();
+        for (path, only, other) in [
+            ("net/ipv4/conf/all/accept_redirects", 0, "1"),
+            ("net/ipv4/conf/default/send_redirects", 0, "1"),
+            ("net/ipv4/conf/eth0/accept_source_route", 0, "-1"),
+            ("net/ipv4/conf/lo/proxy_arp", 0, "x"),
+            ("net/ipv4/icmp_echo_ignore_broadcasts", 1, "0"),
+            ("net/ipv4/icmp_ignore_bogus_error_responses", 1, "0"),
+            ("net/ipv4/icmp_echo_enable_probe", 0, "1"),
+        ] {
+            assert_eq!(config.sysctl(path), Some(format!("{only}")), "{path}");
+            assert!(config.set_sysctl(path, &format!("{only}")).is_ok(), "{path}");
+            assert_eq!(config.set_sysctl(path, other), Err(SysctlError::Fixed(only)), "{path} = {other}");
+        }
+        assert_eq!(config, before);
+    }
+
+    #[test]
+    fn each_interface_and_all_of_them_have_settings_of_their_own() {
+        let mut config = config();
+        for (who, key, value) in
+            [("all", "rp_filter", "2"), ("default", "rp_filter", "1"), ("eth1", "log_martians", "1")]
+        {
+            config.set_sysctl(&format!("net/ipv4/conf/{who}/{key}"), value).unwrap();
+        }
+        let shown = |key: &str| {
+            let of = |who| config.sysctl(&format!("net/ipv4/conf/{who}/{key}")).unwrap();
+            ["all", "default", "eth0", "eth1"].map(of)
+        };
+        assert_eq!(shown("rp_filter"), ["2", "1", "0", "0"]);
+        assert_eq!(shown("log_martians"), ["0", "0", "0", "1"]);
     }
 }

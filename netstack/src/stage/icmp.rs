@@ -3,6 +3,7 @@
 //! What is made here is a whole frame whose MAC addresses are zero: the pipeline routes it and fills them in.
 
 use crate::{
+    config::sysctl::Sysctl,
     exchange::Exchange,
     headers::{ETHERNET_HEADER, Fragment, Headers, Transport, tcp_flag},
     packet::Packet,
@@ -107,8 +108,6 @@ pub struct IcmpErrors {
 impl IcmpErrors {
     /// Destinations whose rate is known at once: four times this.
     const SETS: usize = 256;
-    /// Linux's `icmp_msgs_per_sec` and `icmp_msgs_burst`.
-    const ALL: Rate = Rate::new(1000, 1, 50);
     /// Errors that one destination may get at once (Linux's `XRLIM_BURST_FACTOR`).
     const BURST: u32 = 6;
     /// RFC 1812 4.3.2.3: as much of the packet as fits a datagram of 576 bytes.
@@ -125,19 +124,25 @@ impl IcmpErrors {
         }
     }
 
-    /// Whether the limits let an error go to `destination`; takes the tokens if so. `ratelimit` is the least time between two
-    /// in milliseconds (`icmp_ratelimit`), 0: no limit. Fragmentation needed is never limited (as on Linux): path
-    /// MTU discovery needs every one.
+    /// Whether the limits let a message of this type and code go to `destination`; takes the tokens if so. As on Linux,
+    /// types that `icmp_ratemask` does not name are not limited at all, and neither is fragmentation needed: path MTU
+    /// discovery needs every one.
     pub fn admit(
         &mut self,
-        error: IcmpError,
+        (kind, code): (u8, u8),
         destination: Ipv4Address,
-        ratelimit: u32,
+        limits: &Sysctl,
         now: Instant,
     ) -> bool {
-        if matches!(error, IcmpError::FragmentationNeeded { .. }) {
+        const FRAGMENTATION_NEEDED: (u8, u8) = (3, 4);
+        if !limits.limits_icmp(kind) || (kind, code) == FRAGMENTATION_NEEDED {
             return true;
         }
+        if limits.icmp_msgs_per_sec == 0 || limits.icmp_msgs_burst == 0 {
+            return false;
+        }
+        let one = Rate::every_millis(limits.icmp_ratelimit, Self::BURST);
+        let all = Rate::new(limits.icmp_msgs_per_sec, 1, limits.icmp_msgs_burst);
         let hash = self.key.wrapping_mul(u64::from(destination.to_bits())) >> 32;
         let set = &mut self.per_destination[hash as usize % Self::SETS];
         let place = set.iter().position(|(address, _)| *address == destination).unwrap_or_else(|| {
@@ -146,7 +151,7 @@ impl IcmpErrors {
             set[fullest] = (destination, TokenBucket::FULL);
             fullest
         });
-        set[place].1.take(now, Rate::every_millis(ratelimit, Self::BURST)) && self.all.take(now, Self::ALL)
+        set[place].1.take(now, one) && self.all.take(now, all)
     }
 
     /// The error about a packet, from `source`. The packet is quoted as it stands in `frame`, or the beginning of it, so
@@ -327,48 +332,81 @@ mod tests {
     fn admitted(
         errors: &mut IcmpErrors,
         error: IcmpError,
+        limits: &Sysctl,
         destinations: impl Iterator<Item = u32>,
         at: i64,
     ) -> usize {
-        destinations
-            .filter(|&one| {
-                errors.admit(error, Ipv4Address::from_bits(0x0a00_0000 + one), 1000, Instant::from_secs(at))
-            })
-            .count()
+        let (message, now) = (error.kind_and_code(), Instant::from_secs(at));
+        let address = |one| Ipv4Address::from_bits(0x0a00_0000 + one);
+        destinations.filter(|&one| errors.admit(message, address(one), limits, now)).count()
+    }
+
+    /// How many of 200 at once are let through to one destination, and to as many.
+    fn admitted_at_once(error: IcmpError, limits: &Sysctl) -> (usize, usize) {
+        let same = core::iter::repeat_n(1, 200);
+        (
+            admitted(&mut IcmpErrors::new(7), error, limits, same, 100),
+            admitted(&mut IcmpErrors::new(7), error, limits, 0..200, 100),
+        )
     }
 
     #[test]
     fn one_destination_gets_six_at_once_and_then_one_each_second() {
-        let mut errors = IcmpErrors::new(7);
+        let (mut errors, limits) = (IcmpErrors::new(7), Sysctl::default());
         let same = || core::iter::repeat_n(1, 20);
-        assert_eq!(admitted(&mut errors, IcmpError::TtlExceeded, same(), 100), 6);
-        assert_eq!(admitted(&mut errors, IcmpError::TtlExceeded, same(), 101), 1);
-        assert_eq!(
-            admitted(&mut errors, IcmpError::TtlExceeded, 2..3, 101),
-            1,
-            "another one has its own limit"
-        );
+        assert_eq!(admitted(&mut errors, IcmpError::TtlExceeded, &limits, same(), 100), 6);
+        assert_eq!(admitted(&mut errors, IcmpError::TtlExceeded, &limits, same(), 101), 1);
+        let other = admitted(&mut errors, IcmpError::TtlExceeded, &limits, 2..3, 101);
+        assert_eq!(other, 1, "another one has its own limit");
     }
 
     #[test]
-    fn all_destinations_together_get_fifty_at_once() {
-        let mut errors = IcmpErrors::new(7);
-        assert_eq!(admitted(&mut errors, IcmpError::TtlExceeded, 0..200, 100), 50);
+    fn all_destinations_together_have_a_limit_of_their_own() {
+        let limits = |icmp_msgs_per_sec, icmp_msgs_burst| Sysctl {
+            icmp_msgs_per_sec,
+            icmp_msgs_burst,
+            ..Sysctl::default()
+        };
+        for (limits, at_once) in [
+            (Sysctl::default(), 50),
+            (limits(1000, 7), 7),
+            (limits(0, 50), 0),
+            (limits(1000, 0), 0),
+            (limits(u32::MAX, 7), 200),
+        ] {
+            assert_eq!(admitted_at_once(IcmpError::TtlExceeded, &limits).1, at_once, "{limits:?}");
+        }
+        let (mut errors, slow) = (IcmpErrors::new(7), limits(10, 7));
+        assert_eq!(admitted(&mut errors, IcmpError::TtlExceeded, &slow, 0..200, 100), 7);
+        assert_eq!(admitted(&mut errors, IcmpError::TtlExceeded, &slow, 200..400, 100), 0);
+        assert_eq!(admitted(&mut errors, IcmpError::TtlExceeded, &slow, 400..600, 101), 7);
     }
 
     #[test]
     fn path_mtu_discovery_is_never_held_back() {
-        let mut errors = IcmpErrors::new(7);
+        let none = Sysctl { icmp_msgs_per_sec: 0, ..Sysctl::default() };
         let needed = IcmpError::FragmentationNeeded { mtu: 1400 };
-        assert_eq!(admitted(&mut errors, needed, core::iter::repeat_n(1, 200), 100), 200);
+        assert_eq!(admitted_at_once(needed, &none), (200, 200));
+        assert_eq!(admitted_at_once(IcmpError::PortUnreachable, &none), (0, 0), "the same type");
+    }
+
+    #[test]
+    fn types_beside_the_mask_are_not_held_back() {
+        let mask = |icmp_ratemask| Sysctl { icmp_ratemask, ..Sysctl::default() };
+        for (error, mask, at_once) in [
+            (IcmpError::TtlExceeded, mask(1 << 3), (200, 200)),
+            (IcmpError::PortUnreachable, mask(1 << 3), (6, 50)),
+            (IcmpError::TtlExceeded, mask(1 << 11), (6, 50)),
+            (IcmpError::PortUnreachable, mask(0), (200, 200)),
+        ] {
+            assert_eq!(admitted_at_once(error, &mask), at_once, "{error:?}");
+        }
     }
 
     #[test]
     fn a_limit_of_zero_is_none_for_one_destination() {
-        let mut errors = IcmpErrors::new(7);
-        let address = Ipv4Address::new(10, 0, 0, 1);
-        let now = Instant::from_secs(1);
-        assert_eq!((0..40).filter(|_| errors.admit(IcmpError::TtlExceeded, address, 0, now)).count(), 40);
+        let limits = Sysctl { icmp_ratelimit: 0, ..Sysctl::default() };
+        assert_eq!(admitted_at_once(IcmpError::TtlExceeded, &limits), (50, 50));
     }
 
     /// A TCP segment with so many bytes of payload.

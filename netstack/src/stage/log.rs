@@ -1,4 +1,4 @@
-//! The line that a LOG rule writes, in the format of Linux's kernel log.
+//! What is written to the log about packets, in the format of Linux's kernel log: by LOG rules, and for `log_martians`.
 
 use crate::{
     config::{
@@ -7,12 +7,14 @@ use crate::{
     },
     headers::{Fragment, Headers, Transport, tcp_flag},
     interface::InterfaceId,
+    outcome::DropReason,
     pipeline::Arrival,
     stage::filter::CounterRef,
     table::token_bucket::{Rate, TokenBucket},
 };
 use alloc::string::String;
 use core::fmt::Write as _;
+use smoltcp::{time::Instant, wire::Ipv4Address};
 
 /// LOG lines in all: a flood fills neither the log nor the time (requirement 38).
 pub(crate) const RATE: Rate = Rate::new(50, 1, 100);
@@ -38,6 +40,32 @@ pub(crate) fn write(
         _ => log::Level::Debug,
     };
     log::log!(target: "netfilter", level, "{}", line(config, options, arrival, egress));
+}
+
+/// Writes the line of Linux about a packet that was dropped for its `(source, destination)` or for a source route, where
+/// `log_martians` is on for the interface that it came in on, unless there were too many.
+pub(crate) fn martian(
+    config: &Config,
+    ingress: InterfaceId,
+    (source, destination): (Ipv4Address, Ipv4Address),
+    reason: DropReason,
+    now: Instant,
+    bucket: &mut TokenBucket,
+) {
+    use DropReason::{MartianDestination, MartianSource, ReversePath, SourceRoute};
+    let interface = config.interface(ingress);
+    if !matches!(reason, MartianSource | MartianDestination | ReversePath | SourceRoute)
+        || !(config.sysctl.log_martians_all || interface.log_martians)
+        || !bucket.take(now, RATE)
+    {
+        return;
+    }
+    let name = &interface.name;
+    match reason {
+        SourceRoute => log::warn!("source route option {source} -> {destination}"),
+        MartianDestination => log::warn!("martian destination {destination} from {source}, dev {name}"),
+        _ => log::warn!("martian source {destination} from {source}, on dev {name}"),
+    }
 }
 
 fn line(config: &Config, options: &Log, arrival: &Arrival<'_>, egress: Option<InterfaceId>) -> String {
