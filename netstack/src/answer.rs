@@ -2,6 +2,7 @@
 
 use crate::{
     config::interface::Scope,
+    counters::Counter,
     dispatch::{Origin, Parked},
     headers::{Headers, protocol},
     host::{Delivery, Host},
@@ -50,7 +51,6 @@ impl Router {
         };
         let (reason, answer) = match delivery {
             Delivery::Accepted => {
-                self.statistics.delivered += 1;
                 cx.exchange.recycle(packet);
                 return Outcome::Delivered;
             }
@@ -64,7 +64,11 @@ impl Router {
                 let made = self.icmp_error(cx, Origin::HOST, &mut packet, &headers, error, headers.source);
                 (DropReason::NoListener, made)
             }
-            Delivery::Reset => (DropReason::NoListener, icmp::reset(cx.exchange, &headers, false)),
+            Delivery::Reset => {
+                let made = icmp::reset(cx.exchange, &headers, false);
+                self.counted.add(Counter::TcpOutRsts, made.is_some().into());
+                (DropReason::NoListener, made)
+            }
         };
         // The packet is translated already, so its answer has to be translated back: it goes the way of the flow.
         if let Some(answer) = answer {
@@ -111,7 +115,11 @@ impl Router {
             Answer::Nothing => return,
             // That an echo reply of ours may not leave is nobody's news but ours.
             Answer::Icmp(_) if origin.ingress.is_none() && headers.icmp() == Some((ECHO_REPLY, 0)) => return,
-            Answer::TcpReset => icmp::reset(cx.exchange, headers, origin.link_broadcast),
+            Answer::TcpReset => {
+                let made = icmp::reset(cx.exchange, headers, origin.link_broadcast);
+                self.counted.add(Counter::FilterResets, made.is_some().into());
+                made
+            }
             Answer::Icmp(error) => self.icmp_error(cx, origin, packet, headers, error, headers.source),
         };
         if let Some(reply) = made {

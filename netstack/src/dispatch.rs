@@ -2,7 +2,8 @@
 
 use crate::{
     config::{interface::Scope, sysctl::ConntrackSysctl},
-    headers::{Headers, protocol},
+    counters::Counter,
+    headers::{Fragment, Headers, protocol},
     interface::InterfaceId,
     outcome::{DropReason, Outcome},
     packet::Packet,
@@ -110,6 +111,10 @@ impl Router {
         }
         let egress = decision.way.ok().and_then(Way::egress);
         self.count(&decision.trail, &arrival, egress);
+        match origin.ingress {
+            Some(_) => self.count_arrival(origin.link_broadcast, headers, decision.way),
+            None => self.count_own(headers, decision.way),
+        }
         match decision.way {
             Ok(_) => self.carry_out(cx, origin, packet, headers, &decision),
             Err(refusal) => {
@@ -253,6 +258,11 @@ impl Router {
     ) -> Outcome {
         self.statistics.forwarded += u64::from(origin.ingress.is_some());
         if headers.wire_length <= hop.mtu {
+            if origin.ingress.is_none() && headers.fragment != Fragment::Whole {
+                // One that was too long for a buffer.
+                self.counted.count(Counter::IpFragCreates);
+                self.counted.add(Counter::IpFragOKs, (headers.fragment == Fragment::First).into());
+            }
             let (outcome, known) = self.send(cx, origin.ingress, hop.interface, address, packet);
             if let (Some(neighbor), Some(ingress)) = (known, origin.ingress) {
                 self.keep_shortcut(decision, headers, ingress, hop, neighbor);
@@ -279,17 +289,25 @@ impl Router {
             Err(reason) => return self.discard(cx, packet, reason),
         };
         let mut outcome = Outcome::Dropped(DropReason::NoBuffer);
+        let mut complete = true;
         for piece in fragment::pieces(packet.bytes(), &headers, hop.mtu) {
             let Some(mut fragment) = cx.exchange.allocate() else {
                 self.drops.count(DropReason::NoBuffer);
+                complete = false;
                 break;
             };
             if piece.write(&packet, &headers, &mut fragment) {
+                self.counted.count(Counter::IpFragCreates);
                 (outcome, _) = self.send(cx, ingress, hop.interface, address, fragment);
             } else {
                 self.drops.count(DropReason::NoBuffer);
+                complete = false;
                 cx.exchange.recycle(fragment);
             }
+        }
+        // Of an own packet that was too long for a buffer, the fragments make one.
+        if ingress.is_some() || headers.fragment != Fragment::Later {
+            self.counted.count(if complete { Counter::IpFragOKs } else { Counter::IpFragFails });
         }
         cx.exchange.recycle(packet);
         outcome
@@ -445,7 +463,7 @@ impl Router {
         let config = self.config.interface(interface);
         let source = source_on(config, Some(address), Scope::Link).unwrap_or(Ipv4Address::UNSPECIFIED);
         if let Some(packet) = arp::request(cx.exchange, config.mac, source, address, to) {
-            self.transmit(cx, interface, to.unwrap_or(EthernetAddress::BROADCAST), packet);
+            self.transmit_arp(cx, interface, to.unwrap_or(EthernetAddress::BROADCAST), packet);
         }
     }
 }

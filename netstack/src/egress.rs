@@ -1,6 +1,7 @@
 //! Hands finished frames to the driver, and first does in software what their card does not do by itself.
 
 use crate::{
+    counters::Counter,
     interface::{InterfaceId, PortId},
     offload::Offload,
     outcome::{DropReason, Outcome},
@@ -28,6 +29,18 @@ impl Router {
         frame[0..6].copy_from_slice(&to.0);
         frame[6..12].copy_from_slice(&interface.mac.0);
         self.hand_over(cx, egress, port, packet)
+    }
+
+    /// The same for ARP, which the counters of IP leave out.
+    pub(crate) fn transmit_arp(
+        &mut self,
+        cx: &mut Context<'_>,
+        egress: InterfaceId,
+        to: EthernetAddress,
+        packet: Packet,
+    ) {
+        let outcome = self.transmit(cx, egress, to, packet);
+        self.counted.add(Counter::ArpSent, matches!(outcome, Outcome::Forwarded(_)).into());
     }
 
     /// Sends a frame, finished as far as its card wants it.

@@ -173,6 +173,16 @@ impl Headers {
         Ok(headers)
     }
 
+    /// Whether a packet that cannot be read has a sound header that says that more was to come.
+    pub fn are_cut_off(packet: &Packet) -> bool {
+        let ip = packet.bytes().get(ETHERNET_HEADER..).unwrap_or_default();
+        let Some([0x45..=0x4f, _, high, low]) = ip.first_chunk::<4>() else { return false };
+        let header = ip.get(..usize::from(ip[0] & 0x0f) * 4);
+        let total_length = usize::from(u16::from_be_bytes([*high, *low]));
+        total_length > packet.len() - ETHERNET_HEADER
+            && header.is_some_and(|header| crate::wire::checksum::sum(header) == 0xffff)
+    }
+
     /// Source and destination, where there is an IPv4 header.
     pub fn addresses(packet: &Packet) -> Option<(Ipv4Address, Ipv4Address)> {
         let [a, b, c, d, e, f, g, h] = *packet.bytes().get(ETHERNET_HEADER + 12..)?.first_chunk::<8>()?;

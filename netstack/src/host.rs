@@ -3,6 +3,7 @@
 //! smoltcp's sockets on an interface without a link (`Medium::Ip`). What would let a stranger make the router talk without
 //! end, or in words that RFC 1122 forbids, is refused before smoltcp sees it.
 
+mod counting;
 mod device;
 mod probe;
 mod reassembly;
@@ -13,6 +14,7 @@ pub use probe::{AnswerKind, Probe, ProbeAnswer, ProbeKind, ProbeSession};
 
 use crate::{
     config::Config,
+    counters::{Counter, Counters},
     exchange::Exchange,
     headers::{Checksum, ETHERNET_HEADER, Fragment, Headers, Transport, protocol, tcp_flag},
     outcome::DropReason,
@@ -68,6 +70,7 @@ pub struct Host {
     gathered: Vec<u8>,
     ignore_echo: bool,
     poll_at: Option<Instant>,
+    counted: Counters,
 }
 
 impl Host {
@@ -91,6 +94,7 @@ impl Host {
             gathered: Vec::new(),
             ignore_echo: false,
             poll_at: None,
+            counted: Counters::default(),
         }
     }
 
@@ -141,11 +145,13 @@ impl Host {
         if headers.fragment == Fragment::Whole {
             return self.deliver_whole(exchange, frame, headers, now);
         }
+        self.counted.count(Counter::IpReasmReqds);
         let mut reassembly = self.reassembly.take().unwrap_or_else(|| Box::new(Reassembly::new()));
         let delivery = match reassembly.add(frame, headers, now) {
             Ok(None) => Delivery::Accepted,
             Ok(Some(packet)) => match Headers::parse(packet, 0) {
                 Ok(headers) => {
+                    self.counted.count(Counter::IpReasmOKs);
                     let delivery = self.deliver_whole(exchange, packet, &headers, now);
                     if matches!(delivery, Delivery::Error(_) | Delivery::Reset) {
                         self.refused = beginning(exchange, packet, headers);
@@ -154,7 +160,10 @@ impl Host {
                 }
                 Err(reason) => Delivery::Dropped(reason),
             },
-            Err(reason) => Delivery::Dropped(reason),
+            Err(reason) => {
+                self.counted.count(Counter::IpReasmFails);
+                Delivery::Dropped(reason)
+            }
         };
         self.reassembly = Some(reassembly);
         delivery
@@ -169,6 +178,8 @@ impl Host {
     /// MAC addresses are zero: its sender is to be told (RFC 1122 3.3.2). Call until it gives nothing.
     pub fn expire(&mut self, exchange: &mut Exchange, now: Instant) -> Option<Option<Packet>> {
         let first = self.reassembly.as_mut()?.expire(now)?;
+        self.counted.count(Counter::IpReasmTimeout);
+        self.counted.count(Counter::IpReasmFails);
         Some(first.and_then(|fragment| {
             let mut packet = exchange.allocate_frame(ETHERNET_HEADER + fragment.len())?;
             write_ethernet(packet.bytes_mut());
@@ -178,6 +189,18 @@ impl Host {
     }
 
     fn deliver_whole(
+        &mut self,
+        exchange: &mut Exchange,
+        frame: &[u8],
+        headers: &Headers,
+        now: Instant,
+    ) -> Delivery {
+        let delivery = self.hand_over(exchange, frame, headers, now);
+        self.count(frame, headers, delivery);
+        delivery
+    }
+
+    fn hand_over(
         &mut self,
         exchange: &mut Exchange,
         frame: &[u8],

@@ -1,6 +1,7 @@
 //! What comes in from a wire, up to the point where it is decided about: the fast path, ARP, fragments.
 
 use crate::{
+    counters::Counter,
     dispatch::Origin,
     fastpath::Undecided,
     headers::{ETHERNET_HEADER, Fragment, Headers, Transport},
@@ -116,7 +117,10 @@ impl Router {
         let Undecided { mut packet, found } = undecided;
         self.statistics.slow += 1;
         match ethernet::classify(packet.bytes(), self.config.interface(ingress)) {
-            Ok(ethernet::Class::Arp) => self.receive_arp(cx, ingress, packet),
+            Ok(ethernet::Class::Arp) => {
+                self.count_other(&packet);
+                self.receive_arp(cx, ingress, packet)
+            }
             Ok(ethernet::Class::Ipv4 { group }) => match Headers::of(&packet) {
                 Ok(headers) => {
                     packet.truncate(ETHERNET_HEADER + usize::from(headers.total_length));
@@ -135,6 +139,7 @@ impl Router {
                     self.process(cx, origin, packet, &headers, found)
                 }
                 Err(reason) => {
+                    self.count_unreadable(&packet, reason);
                     if let (DropReason::SourceRoute, Some(addresses)) = (reason, Headers::addresses(&packet))
                     {
                         self.log_martian(ingress, addresses, reason, cx.now);
@@ -142,7 +147,10 @@ impl Router {
                     self.refuse(cx, ingress, packet, reason)
                 }
             },
-            Err(reason) => self.refuse(cx, ingress, packet, reason),
+            Err(reason) => {
+                self.count_other(&packet);
+                self.refuse(cx, ingress, packet, reason)
+            }
         }
     }
 
@@ -205,7 +213,13 @@ impl Router {
         });
         match admission {
             Admission::Held => Outcome::Held,
-            Admission::Refused(packet, reason) => self.discard(cx, packet, reason),
+            Admission::Refused(packet, reason) => {
+                if reason == DropReason::FragmentIncomplete {
+                    self.counted.count(Counter::IpReasmReqds);
+                    self.counted.count(Counter::IpReasmFails);
+                }
+                self.discard(cx, packet, reason)
+            }
             Admission::Pass(packet, headers) => {
                 let found = self.find(cx.now, &headers);
                 self.process(cx, origin, packet, &headers, found)
@@ -244,7 +258,7 @@ impl Router {
                     self.neighbors.heard(&claim(kind), cx.now);
                 }
                 if let Some(reply) = arp::reply(cx.exchange, mac, &heard) {
-                    self.transmit(cx, ingress, heard.sender_mac, reply);
+                    self.transmit_arp(cx, ingress, heard.sender_mac, reply);
                 }
             }
             arp::Decision::Conflict => self.settle_conflict(cx, ingress, &heard),
@@ -263,7 +277,7 @@ impl Router {
         if self.claims.conflict(ingress, heard.sender, cx.now) == Conflict::Defend {
             let mac = self.config.interface(ingress).mac;
             if let Some(packet) = arp::request(cx.exchange, mac, heard.sender, heard.sender, None) {
-                self.transmit(cx, ingress, EthernetAddress::BROADCAST, packet);
+                self.transmit_arp(cx, ingress, EthernetAddress::BROADCAST, packet);
             }
         }
     }

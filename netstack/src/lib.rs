@@ -11,6 +11,8 @@ extern crate std;
 mod answer;
 pub mod command;
 pub mod config;
+pub mod counters;
+mod counting;
 mod dispatch;
 mod egress;
 pub mod exchange;

@@ -6,6 +6,7 @@ use crate::{
         route::Routes,
         rules::{BusyHooks, PortRange, TableName},
     },
+    counters::{Counter, Counters},
     dispatch::Parked,
     exchange::Exchange,
     fastpath::station,
@@ -99,8 +100,6 @@ pub struct Statistics {
     pub slow: u64,
     /// Those of them, and of what the router held back, that were sent on.
     pub forwarded: u64,
-    /// Packets that the router's own sockets took.
-    pub delivered: u64,
 }
 
 /// What the fast path needs of a card's interface.
@@ -142,6 +141,7 @@ pub struct Router {
     pub(crate) drops: DropCounters,
     pub(crate) counters: Vec<Cell<InterfaceCounters>>,
     pub(crate) statistics: Statistics,
+    pub(crate) counted: Counters,
     /// Whether a rule looks at the state of flows, or translates.
     pub(crate) tracking_needed: bool,
     /// Where the tables have something to say.
@@ -180,6 +180,7 @@ impl Router {
             drops: DropCounters::default(),
             counters: vec![Cell::default(); config.interfaces.len()],
             statistics: Statistics::default(),
+            counted: Counters::default(),
             tracking_needed: false,
             busy_hooks: BusyHooks::default(),
             host: Host::new(random, Instant::ZERO),
@@ -355,6 +356,11 @@ impl Router {
         self.poll_neighbors(cx);
         self.poll_claims(cx);
         while let Some(waiting) = self.fragments.expire(cx.now) {
+            if !waiting.is_empty() {
+                self.counted.count(Counter::IpReasmTimeout);
+                self.counted.count(Counter::IpReasmFails);
+                self.counted.add(Counter::IpReasmReqds, waiting.len() as u64);
+            }
             for packet in waiting {
                 self.discard(cx, packet, DropReason::FragmentIncomplete);
             }
@@ -386,7 +392,7 @@ impl Router {
             };
             let mac = self.config.interface(interface).mac;
             if let Some(packet) = arp::request(cx.exchange, mac, source, target, None) {
-                self.transmit(cx, interface, EthernetAddress::BROADCAST, packet);
+                self.transmit_arp(cx, interface, EthernetAddress::BROADCAST, packet);
             }
         }
     }

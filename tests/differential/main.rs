@@ -1,6 +1,7 @@
 //! The same rules and the same packets through a Linux router and through rutter: both must do the same.
 
 mod compare;
+mod counters;
 mod counts;
 mod differences;
 mod flows;

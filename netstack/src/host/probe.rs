@@ -167,6 +167,11 @@ impl Probes {
         Some(move |packet: &mut [u8]| session.write(packet, &probe))
     }
 
+    /// Whether a packet that an error quotes is a probe of an open session.
+    pub(super) fn sent(&self, quote: &Quote) -> bool {
+        self.sessions.iter().any(|session| session.sent(quote))
+    }
+
     /// Sees whether a packet for the router answers a probe.
     pub(super) fn hear(&mut self, frame: &[u8], headers: &Headers, now: Instant) {
         let icmp = &frame[headers.l4..headers.l3 + usize::from(headers.total_length)];

@@ -23,6 +23,8 @@ type Key = (Ipv4Address, Ipv4Address, u8, u16);
 /// All packets that are not yet whole: at most four, of 64 KiB each. The buffers are kept.
 pub(super) struct Reassembly {
     contexts: [Context; CONTEXTS],
+    /// Packets that were given up to make room for another.
+    displaced: u64,
 }
 
 /// One packet that is not yet whole.
@@ -53,7 +55,7 @@ enum Progress {
 
 impl Reassembly {
     pub(super) fn new() -> Self {
-        Self { contexts: core::array::from_fn(|_| Context::free()) }
+        Self { contexts: core::array::from_fn(|_| Context::free()), displaced: 0 }
     }
 
     /// Takes a fragment. Gives the whole IPv4 packet when it was the last one missing.
@@ -73,6 +75,7 @@ impl Reassembly {
             // Where none is free the oldest goes: junk can delay a packet, but not shut it out.
             let age = |place: &usize| (self.contexts[*place].key.is_some(), self.contexts[*place].began);
             let place = (0..CONTEXTS).min_by_key(age).unwrap_or(0);
+            self.displaced += u64::from(self.contexts[place].key.is_some());
             self.contexts[place].begin(key, now);
             place
         });
@@ -94,6 +97,11 @@ impl Reassembly {
         let context = self.contexts.iter_mut().find(late)?;
         context.key = None;
         Some(context.first_fragment())
+    }
+
+    /// How many packets were given up to make room for others.
+    pub(super) fn displaced(&self) -> u64 {
+        self.displaced
     }
 
     /// When the next packet's time is over.
@@ -343,5 +351,6 @@ mod tests {
         let parts = fragments(2000, 1500, 7);
         assert_eq!(add(&mut reassembly, &parts[1], 1), Ok(None));
         assert!(add(&mut reassembly, &parts[0], 1).unwrap().is_some());
+        assert_eq!(reassembly.displaced(), 97);
     }
 }

@@ -10,7 +10,7 @@ use smoltcp::wire::{
 };
 
 /// Length of an ARP packet for IPv4 over Ethernet.
-const ARP_LENGTH: usize = 28;
+pub const ARP_LENGTH: usize = 28;
 
 /// An ARP packet for IPv4 over Ethernet from a sender that can exist.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -149,6 +149,7 @@ const COMMANDS: &[&str] = &[
     "sysctl -w net.ipv4.fib_multipath_hash_policy=1",
     "sysctl -w net.netfilter.nf_conntrack_helper=1",
     "explain in eth0 udp 192.168.1.11:40000 198.51.100.7:53",
+    "nstat -az",
     "sysctl -w net.ipv4.icmp_errors_use_inbound_ifaddr=1 net.ipv4.icmp_ratemask=6169",
     "sysctl -w net.ipv4.conf.all.log_martians=1",
 ];
