@@ -119,6 +119,19 @@ fn the_policy_holds_before_the_first_packet() {
     assert_eq!(bench.dropped(LAN, echo((ALICE, 1), LAN_SIDE)), DropReason::FirewallPolicy);
 }
 
+#[test]
+fn user_chains_of_postrouting_know_where_a_packet_came_in() {
+    let mut bench = Bench::network(
+        "iptables -t nat -N outer; iptables -t nat -A outer -i eth0 -j MASQUERADE\n\
+         iptables -t nat -A POSTROUTING -o eth1 -j outer\n\
+         iptables -t mangle -N last; iptables -t mangle -A last -i eth2 -j DROP\n\
+         iptables -t mangle -A POSTROUTING -j last\n",
+    );
+    assert_eq!(outer(&mut bench, query()).0, WAN_SIDE);
+    assert_eq!(bench.dropped(DMZ, udp((WEB, 40000), (SERVER, 53))), DropReason::FirewallRule);
+    assert_eq!(bench.exchange(WAN, udp((SERVER, 53), (BOB, 1))).0, LAN);
+}
+
 /// Packets and bytes in the line of `listing` that contains `word`.
 fn counted(listing: &str, word: &str) -> (u64, u64) {
     let line =

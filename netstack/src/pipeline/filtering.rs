@@ -85,7 +85,7 @@ impl Router {
             return Ok(());
         }
         let view = self.view(&decision.flow, state);
-        let candidate = Candidate { ingress: None, ..self.candidate(arrival, seen, way.egress(), view) };
+        let candidate = self.candidate(arrival, seen, way.egress(), view);
         self.judge(TableName::Mangle, hook, &candidate, arrival, decision, trace)
     }
 

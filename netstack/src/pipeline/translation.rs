@@ -8,7 +8,7 @@ use crate::{
     outcome::DropReason,
     router::Router,
     stage::{
-        filter::{self, Candidate, FlowState, Ruling, Trail},
+        filter::{self, FlowState, Ruling, Trail},
         nat, translate,
     },
     table::{
@@ -156,10 +156,7 @@ impl Router {
             }
         };
         let choice = self.choice(arrival.now);
-        let mut candidate = self.candidate(arrival, seen, egress, Some(new_view(draft)));
-        if hook == Hook::Postrouting {
-            candidate.ingress = None;
-        }
+        let candidate = self.candidate(arrival, seen, egress, Some(new_view(draft)));
         let (marking, trail) = (&mut decision.marking, &mut decision.trail);
         let rules = self.rules(TableName::Nat);
         let ruling = match draft.expected {
@@ -293,7 +290,7 @@ impl Router {
         state: FlowState,
     ) -> bool {
         let flow = self.view(&decision.flow, state);
-        let candidate = Candidate { ingress: None, ..self.candidate(arrival, seen, egress, flow) };
+        let candidate = self.candidate(arrival, seen, egress, flow);
         let (rules, mut marking, mut unseen) =
             (self.rules(TableName::Nat), decision.marking, Trail::default());
         let hook = Hook::Postrouting;
