@@ -99,6 +99,8 @@ pub enum Difference {
     ResetsHaveNoTypeOfService,
     /// What the router itself says has no options. Linux sends back those of the packet that it answers.
     AnswersWithoutOptions,
+    /// Rules of raw and mangle see the port that a translation picked, and neither owes the other the same one.
+    EarlyRulesSeePickedPorts,
     /// An error about a packet whose destination was translated comes from an address of the router (RFC 1812
     /// 4.3.2.4), and by the way that has this address. Linux translates it as if the final destination had sent it.
     ErrorComesFromTheRouter,
@@ -204,6 +206,11 @@ impl Difference {
         if only_one_answers && judges_answers && in_linux.is_none() && in_rutter.is_none() {
             return Some(Self::AnswerToFirstPacketIsRelated);
         }
+        let differs_in_port =
+            linux.sent.as_ref().is_some_and(|(_, it)| it.destination() != sent.destination());
+        if differs_in_port && rules_before_translation_ask_for_ports(scenario) {
+            return Some(Self::EarlyRulesSeePickedPorts);
+        }
         match (in_linux, in_rutter) {
             (Some((_, theirs)), Some((out, ours)))
                 if to_itself
@@ -260,7 +267,7 @@ impl Difference {
 
     /// The difference that explains why other numbers of packets were counted although `record` agrees. `earlier` is
     /// what happened in rutter before.
-    pub fn in_counters(record: &Record, earlier: &[Record]) -> Option<Self> {
+    pub fn in_counters(scenario: &Scenario, record: &Record, earlier: &[Record]) -> Option<Self> {
         if let Some((_, sent)) = &record.sent
             && follows_a_dropped_packet(sent, earlier)
         {
@@ -298,6 +305,13 @@ impl Difference {
         let resets = record.left.iter().any(|(_, frame)| {
             matches!(frame.datagram().map(|packet| &packet.body), Some(Body::Tcp { flags, .. }) if flags & RST != 0)
         });
+        if let Some((_, sent)) = &record.sent {
+            let (_, port) = sent.destination();
+            let picked = matches!(sent.protocol(), 6 | 17) && !traffic::is_said(port);
+            if picked && rules_before_translation_ask_for_ports(scenario) {
+                return Some(Self::EarlyRulesSeePickedPorts);
+            }
+        }
         match record.outcome? {
             Outcome::Dropped(DropReason::NoListener) => Some(Self::KnockLeavesNoFlow),
             Outcome::Dropped(DropReason::NatFiltered) => Some(Self::MappingStaysSilent),
@@ -312,7 +326,7 @@ impl Difference {
     }
 
     /// The difference that explains why other flows are tracked in the end although `record` agrees.
-    pub fn in_flows(record: &Record, earlier: &[Record]) -> Option<Self> {
+    pub fn in_flows(_: &Scenario, record: &Record, earlier: &[Record]) -> Option<Self> {
         if let Some((_, sent)) = &record.sent
             && matches!(record.outcome, Some(Outcome::Forwarded(_)))
             && let Some(difference) = Self::about_resets(sent, earlier)
@@ -393,6 +407,13 @@ impl Difference {
         }
         found
     }
+}
+
+/// Whether a rule of raw or mangle looks at ports.
+fn rules_before_translation_ask_for_ports(scenario: &Scenario) -> bool {
+    let early = |line: &str| line.contains("-t raw ") || line.contains("-t mangle ");
+    let ports = |line: &str| line.contains("port") || line.contains("--match-set services ");
+    scenario.rules.iter().any(|line| early(line) && ports(line))
 }
 
 /// Whether `packet` is a reset by the end that sent a SYN, before the other one has agreed.

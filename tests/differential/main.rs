@@ -1,5 +1,6 @@
 //! The same rules and the same packets through a Linux router and through rutter: both must do the same.
 
+mod chains;
 mod compare;
 mod counters;
 mod counts;
@@ -37,10 +38,17 @@ const COUNT: &str = "RUTTER_RULE_SETS";
 /// Set it to try only the rule set of one seed.
 const SEED: &str = "RUTTER_SEED";
 
+/// Every part has random numbers of its own, so that one more line in a part leaves the others of a seed as they were.
 fn generate(seed: u64) -> Scenario {
-    let random = &mut StdRng::seed_from_u64(seed);
+    let part = |number: u64| StdRng::seed_from_u64(seed | number << 32);
     let network = Network::ALL[(seed / 8 % 4) as usize];
-    Scenario { network, rules: rules::rule_set(random), steps: traffic::traffic(random) }
+    let random = &mut part(0);
+    let mut rules = rules::rule_set(random);
+    rules.splice(0..0, sets::asked_by(random, &rules));
+    let steps = traffic::traffic(random);
+    chains::add(&mut part(1), &mut rules);
+    rules.splice(0..0, sets::asked_by(&mut part(2), &rules));
+    Scenario { network, rules, steps }
 }
 
 /// What the two routers do otherwise, or nothing. Steps that are meant to differ are counted in `meant`, and all
@@ -61,7 +69,7 @@ fn disagreement(
             Some((_, Verdict::Disagree(why))) => return Some(why),
             Some((id, _)) => scenario.remove(id),
             None => {
-                let (why, explain): (_, fn(&Record, &[Record]) -> _) =
+                let (why, explain): (_, fn(&Scenario, &Record, &[Record]) -> _) =
                     match counts::disagreement(linux, rutter, true) {
                         Some(why) => (why, Difference::in_counters),
                         None => (flows::disagreement(linux, rutter)?, Difference::in_flows),
@@ -69,7 +77,7 @@ fn disagreement(
                 let explained: Vec<_> = seen
                     .iter()
                     .enumerate()
-                    .filter_map(|(at, record)| Some((record.id, explain(record, &seen[..at])?)))
+                    .filter_map(|(at, record)| Some((record.id, explain(&scenario, record, &seen[..at])?)))
                     .collect();
                 if explained.is_empty() {
                     return Some(why);
@@ -122,7 +130,7 @@ fn shrink(
             if part < smaller.rules.len() {
                 // Others may jump to a chain or ask a set, so those stay.
                 let line = smaller.rules.remove(part);
-                if line.starts_with("iptables -N") || line.starts_with("ipset create") {
+                if line.contains(" -N ") || line.starts_with("ipset create") {
                     continue;
                 }
             } else if part - smaller.rules.len() < smaller.steps.len() {

@@ -27,10 +27,14 @@ const HEADERS: &[&str] = &[
     "TOS --or-tos 0x04",
     "TOS --xor-tos 0xb9",
 ];
+const VERDICTS: &[&str] = &["ACCEPT", "DROP"];
 
 /// Rules of raw and mangle.
 pub fn rule_set(random: &mut impl Rng) -> Vec<String> {
-    let mut lines = some(random, 25, 2, raw_rule);
+    let mut lines = some(random, 25, 2, |random| {
+        let chain = one(random, &["PREROUTING", "PREROUTING", "PREROUTING", "OUTPUT"]);
+        raw_rule(random, chain)
+    });
     lines.extend(some(random, 30, 2, size_rule));
     lines.extend(some(random, 40, 4, mark_rule));
     lines.extend(some(random, 30, 3, header_rule));
@@ -39,8 +43,7 @@ pub fn rule_set(random: &mut impl Rng) -> Vec<String> {
 }
 
 /// A rule that is asked before it is known which flow a packet belongs to.
-fn raw_rule(random: &mut impl Rng) -> String {
-    let chain = one(random, &["PREROUTING", "PREROUTING", "PREROUTING", "OUTPUT"]);
+pub fn raw_rule(random: &mut impl Rng, chain: &str) -> String {
     let (text, _) = matches(random, chain);
     let target =
         one(random, &["NOTRACK", "NOTRACK", "CT --notrack", "DROP", "ACCEPT", "MARK --set-mark 0x1"]);
@@ -62,20 +65,30 @@ fn size_rule(random: &mut impl Rng) -> String {
 
 /// A rule that marks packets or flows.
 fn mark_rule(random: &mut impl Rng) -> String {
-    rule(random, MARKS)
+    about(random, MARKS)
 }
 
 /// A rule that writes into the IPv4 header.
 fn header_rule(random: &mut impl Rng) -> String {
-    rule(random, HEADERS)
+    about(random, HEADERS)
 }
 
 fn verdict(random: &mut impl Rng) -> String {
-    rule(random, &["ACCEPT", "DROP"])
+    about(random, VERDICTS)
 }
 
-fn rule(random: &mut impl Rng, targets: &[&str]) -> String {
+/// A rule of mangle, in this chain.
+pub fn rule(random: &mut impl Rng, chain: &str) -> String {
+    let targets = one_of(random, &[MARKS, MARKS, HEADERS, HEADERS, VERDICTS]);
+    with_target(random, chain, targets)
+}
+
+fn about(random: &mut impl Rng, targets: &[&str]) -> String {
     let chain = one(random, CHAINS);
+    with_target(random, chain, targets)
+}
+
+fn with_target(random: &mut impl Rng, chain: &str, targets: &[&str]) -> String {
     let (text, _) = matches(random, chain);
     format!("iptables -t mangle -A {chain}{text} -j {}", one(random, targets))
 }

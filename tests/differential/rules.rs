@@ -104,7 +104,7 @@ pub fn some<R: Rng>(random: &mut R, percent: u32, most: usize, line: fn(&mut R) 
     (0..number).map(|_| line(random)).collect()
 }
 
-/// Rules of all tables, the sets that they ask, and routing rules.
+/// Rules of all tables and routing rules.
 pub fn rule_set(random: &mut impl Rng) -> Vec<String> {
     let mut lines = Vec::new();
     let chains: Vec<String> = (0..random.random_range(0..4)).map(|number| format!("user{number}")).collect();
@@ -126,13 +126,11 @@ pub fn rule_set(random: &mut impl Rng) -> Vec<String> {
             lines.push(format!("iptables -P {chain} DROP"));
         }
     }
-    lines.extend(some(random, 75, 3, source_rule));
-    lines.extend(some(random, 50, 3, destination_rule));
+    lines.extend(some(random, 75, 3, |random| source_rule(random, "POSTROUTING")));
+    lines.extend(some(random, 50, 3, |random| destination_rule(random, "PREROUTING")));
     lines.extend(mangling::rule_set(random));
     lines.extend(routing::rule_set(random));
-    let mut all = sets::asked_by(random, &lines);
-    all.append(&mut lines);
-    all
+    lines
 }
 
 fn filter_rule(random: &mut impl Rng, chain: &str, jumps: &[String]) -> String {
@@ -154,9 +152,10 @@ fn filter_rule(random: &mut impl Rng, chain: &str, jumps: &[String]) -> String {
     format!("iptables -A {chain}{text} {target}").trim_end().to_string()
 }
 
-fn source_rule(random: &mut impl Rng) -> String {
+/// A rule that translates sources, in nat POSTROUTING or a user chain that it leads to.
+pub fn source_rule(random: &mut impl Rng, chain: &str) -> String {
     let out = one(random, &["eth1", "eth1", "eth1", "eth0", "eth2"]);
-    let (text, protocol) = translated(random, SOURCES, "-s");
+    let (text, protocol) = translated(random, true);
     let own = ["192.168.1.1", "203.0.113.2", "10.10.0.1"];
     let address = match out {
         "eth0" => own[0],
@@ -172,11 +171,12 @@ fn source_rule(random: &mut impl Rng) -> String {
         7 => "ACCEPT".into(),
         _ => format!("SNAT --to-source {address}"),
     };
-    format!("iptables -t nat -A POSTROUTING -o {out}{text} -j {target}")
+    format!("iptables -t nat -A {chain} -o {out}{text} -j {target}")
 }
 
-fn destination_rule(random: &mut impl Rng) -> String {
-    let (text, protocol) = translated(random, DESTINATIONS, "-d");
+/// A rule that translates destinations, in nat PREROUTING or a user chain that it leads to.
+pub fn destination_rule(random: &mut impl Rng, chain: &str) -> String {
+    let (text, protocol) = translated(random, false);
     let interface =
         if chance(random, 50) { format!(" -i {}", one(random, INTERFACES)) } else { String::new() };
     let target = match random.random_range(0..10) {
@@ -191,11 +191,12 @@ fn destination_rule(random: &mut impl Rng) -> String {
         6 => "ACCEPT".into(),
         _ => format!("DNAT --to-destination {}", one(random, &["192.168.1.11", "10.10.0.5"])),
     };
-    format!("iptables -t nat -A PREROUTING{interface}{text} -j {target}")
+    format!("iptables -t nat -A {chain}{interface}{text} -j {target}")
 }
 
-/// The matches of a rule in the table nat, and its protocol where it is one with ports.
-fn translated(random: &mut impl Rng, addresses: &[&'static str], option: &str) -> (String, &'static str) {
+/// The matches of a rule in the table nat about sources or destinations, and its protocol where it is one with ports.
+pub fn translated(random: &mut impl Rng, sources: bool) -> (String, &'static str) {
+    let (addresses, option) = if sources { (SOURCES, "-s") } else { (DESTINATIONS, "-d") };
     let mut text = String::new();
     if chance(random, 40) {
         text += &format!(" {option} {}", one(random, addresses));

@@ -53,14 +53,16 @@ pub fn question(random: &mut impl Rng) -> String {
     format!(" -m set {not}--match-set {name} {}", one(random, asked_for))
 }
 
-/// What makes the sets that `rules` ask, each with some of its elements.
+/// What makes the sets that `rules` ask and do not make, each with some of its elements.
 pub fn asked_by(random: &mut impl Rng, rules: &[String]) -> Vec<String> {
     let mut lines = Vec::new();
     for Kind { name, holds, elements, .. } in KINDS {
-        if !rules.iter().any(|rule| rule.contains(&format!("--match-set {name} "))) {
+        let create = format!("ipset create {name} {holds}");
+        if rules.contains(&create) || !rules.iter().any(|rule| rule.contains(&format!("--match-set {name} ")))
+        {
             continue;
         }
-        lines.push(format!("ipset create {name} {holds}"));
+        lines.push(create);
         let percent = one_of(random, &[20, 50, 80]);
         let chosen = elements.iter().filter(|_| chance(random, percent));
         lines.extend(chosen.map(|element| format!("ipset add {name} {element}")));
