@@ -13,6 +13,7 @@ mod routing;
 mod rules;
 mod scenario;
 mod sets;
+mod settings;
 mod sides;
 mod traffic;
 mod ways;
@@ -48,6 +49,7 @@ fn generate(seed: u64) -> Scenario {
     let steps = traffic::traffic(random);
     chains::add(&mut part(1), &mut rules);
     rules.splice(0..0, sets::asked_by(&mut part(2), &rules));
+    rules.extend(settings::lines(&mut part(3)));
     Scenario { network, rules, steps }
 }
 

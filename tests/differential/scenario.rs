@@ -12,7 +12,7 @@ use tests::{
 #[derive(Clone)]
 pub struct Scenario {
     pub network: Network,
-    /// Lines of `iptables`, `ipset` and `ip`.
+    /// Lines of `iptables`, `ipset`, `ip` and `sysctl`.
     pub rules: Vec<String>,
     pub steps: Vec<Step>,
 }

@@ -3,7 +3,7 @@
 use crate::scenario::{Network, Scenario, What, put_together};
 use netstack::outcome::Outcome;
 use smoltcp::time::Duration;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs};
 use tests::{
     bench::Bench,
     datagram::Datagram,
@@ -129,6 +129,8 @@ pub struct Linux {
     network: Option<Network>,
     /// Undoes what the last scenario did beside adding rules.
     undo: String,
+    /// The settings that it changed, below /proc/sys, with what they were.
+    settings: Vec<(String, String)>,
 }
 
 /// Every built-in chain whose policy counts, and a rule for which connections are always tracked. Nothing else is left.
@@ -167,7 +169,17 @@ impl Linux {
     pub fn new(cards: usize) -> Self {
         let macs: Vec<_> = (0..cards).map(router_mac).collect();
         let router = LinuxRouter::new(&macs, &OWN[..cards]).expect("taps can be made");
-        Self { router, network: None, undo: String::new() }
+        Self { router, network: None, undo: String::new(), settings: Vec::new() }
+    }
+
+    /// Does what a line of `sysctl` says. A process of its own would take as long as ten packets.
+    fn set(&mut self, line: &str) {
+        let setting = line.rsplit(' ').next().and_then(|setting| setting.split_once('='));
+        let (key, value) = setting.expect("KEY=VALUE");
+        let path = format!("/proc/sys/{}", key.replace('.', "/"));
+        let before = fs::read_to_string(&path).and_then(|before| fs::write(&path, value).map(|()| before));
+        let before = before.unwrap_or_else(|error| panic!("{line}: {error}"));
+        self.settings.push((path, before));
     }
 
     /// Runs commands that must succeed.
@@ -179,12 +191,18 @@ impl Linux {
 impl Side for Linux {
     fn configure(&mut self, scenario: &Scenario) {
         Self::sh(&[FORGET_RULES, &self.undo].concat());
+        for (path, before) in self.settings.drain(..).rev() {
+            fs::write(path, before).expect("a setting can be taken back");
+        }
         if self.network != Some(scenario.network) {
             Self::sh(FORGET_NETWORK);
             Self::sh(&scenario.network.commands());
             self.network = Some(scenario.network);
         }
-        Self::sh(&at_once(&scenario.rules));
+        let (settings, rules): (Vec<_>, Vec<_>) =
+            scenario.rules.iter().map(String::as_str).partition(|line| line.starts_with("sysctl "));
+        Self::sh(&at_once(&rules));
+        settings.iter().for_each(|line| self.set(line));
         self.undo = scenario.rules.iter().rev().filter_map(|rule| undo(rule)).collect();
     }
 
@@ -202,7 +220,7 @@ impl Side for Linux {
 }
 
 /// The same commands with all rules handed over at once, and all elements of sets: each commit has Linux wait.
-fn at_once(lines: &[String]) -> String {
+fn at_once(lines: &[&str]) -> String {
     let (mut sets, mut others) = (String::new(), String::new());
     let mut tables: BTreeMap<&str, String> = BTreeMap::new();
     for line in lines {
@@ -213,7 +231,7 @@ fn at_once(lines: &[String]) -> String {
                 let (table, rule) = named.unwrap_or(("filter", line));
                 (tables.entry(table).or_default(), rule)
             }
-            _ => (&mut others, line.as_str()),
+            _ => (&mut others, *line),
         };
         *place += &format!("{text}\n");
     }
