@@ -253,8 +253,9 @@ impl Connection {
         let windows = match self.windows.place(from, segment) {
             _ if segment.has(SYN) => self.synchronize(from, segment).ok_or(Misfit::Invalid)?,
             Place::Inside => self.windows.advanced(from, segment),
+            // Where not all of a connection passes here, what seems old may be new: its numbers have gone round.
+            _ if settings.tcp_be_liberal => self.windows.widened().advanced(from, segment),
             Place::Past => return Ok(Effect::Nothing),
-            Place::Beyond if settings.tcp_be_liberal => self.windows.widened().advanced(from, segment),
             Place::Beyond => return Err(Misfit::Invalid),
         };
         Ok(Effect::Keeps(Self { state, windows, asked: self.asked && from == Reply }))

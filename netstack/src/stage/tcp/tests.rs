@@ -111,6 +111,16 @@ fn only_an_exact_reset_closes() {
 }
 
 #[test]
+fn whoever_is_liberal_takes_what_seems_old_for_new() {
+    let connection = established();
+    let fin = segment(&connection, Original, FIN | ACK, 0_u32.wrapping_sub(1 << 30));
+    assert_eq!(step(&connection, Original, &fin), Ok(Effect::Nothing));
+    let settings = ConntrackSysctl { tcp_be_liberal: true, ..ConntrackSysctl::default() };
+    let taken = connection.step(Original, &fin, &settings);
+    assert!(matches!(taken, Ok(Effect::Keeps(Connection { state: TcpState::FinWait, .. }))), "{taken:?}");
+}
+
+#[test]
 fn a_syn_is_refused_only_by_a_reset_that_acknowledges_it() {
     let connection = opened();
     let refusal = Segment { sequence: 0, ..segment(&connection, Reply, RST | ACK, 0) };
