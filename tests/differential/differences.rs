@@ -93,8 +93,12 @@ pub enum Difference {
     /// Whoever sent a SYN may reset an older connection of the same ports that answers it: the numbers of that one are known to
     /// nobody here. Linux knows only those of the answer that came last.
     ResetsAnOlderConnection,
-    /// The handshake ends with an ACK that acknowledges its second half; an older one is INVALID. Linux lets it lag.
+    /// The handshake ends with an ACK that acknowledges its second half; another one is INVALID, also with
+    /// `nf_conntrack_tcp_be_liberal`. Linux lets it lag, and if it is liberal be anything.
     HandshakeEndsWithItsAnswer,
+    /// `nf_conntrack_tcp_be_liberal` does not let resets out of window pass, as its description says. Linux lets those pass that
+    /// are ahead.
+    ResetsAreGivenNoFreedom,
     /// The reset that says that nobody listens has no type of service. In Linux it has that of the segment, as rules left it.
     ResetsHaveNoTypeOfService,
     /// What the router itself says has no options. Linux sends back those of the packet that it answers.
@@ -163,7 +167,11 @@ impl Difference {
         {
             return Some(Self::RoutesOnlyLowerTheMtu);
         }
-        if lags_behind_the_answer(sent, earlier) {
+        let liberal = asks("tcp_be_liberal=1");
+        if liberal && in_linux.is_some() && is_inexact_reset(sent, earlier) {
+            return Some(Self::ResetsAreGivenNoFreedom);
+        }
+        if misses_the_answer(sent, earlier, liberal) {
             return Some(Self::HandshakeEndsWithItsAnswer);
         }
         let counts = asks("-m limit") || asks("-m statistic");
@@ -488,20 +496,24 @@ fn unsent(packet: &Datagram, earlier: &[Record]) -> Option<i32> {
     bytes.filter(|_| flags & ACK != 0)
 }
 
-/// Whether `packet` acknowledges less than the SYN-ACK of the other end, which its own end has not acknowledged so far.
-fn lags_behind_the_answer(packet: &Datagram, earlier: &[Record]) -> bool {
+/// Whether `packet` acknowledges less than the SYN-ACK of the other end, or where tracking is `liberal` much more, and its own end
+/// has not acknowledged that one so far.
+fn misses_the_answer(packet: &Datagram, earlier: &[Record], liberal: bool) -> bool {
     let ends = |it: &Datagram| (it.protocol(), it.source(), it.destination());
     let (own, other) = (ends(packet), (packet.protocol(), packet.destination(), packet.source()));
     let passed = || earlier.iter().rev().filter_map(|record| record.passed_on()).map(|(_, left)| left);
     let syn = passed().find(|left| ends(left) == other && is_syn(left)).map(|left| &left.body);
     let Some(Body::Tcp { sequence: syn, .. }) = syn else { return false };
-    let lags = |it: &Datagram| {
-        matches!(it.body, Body::Tcp { flags, acknowledgment, .. }
-            if flags & (ACK | RST | SYN) == ACK && (acknowledgment.wrapping_sub(*syn) as i32) < 1)
+    let misses = |it: &Datagram| match it.body {
+        Body::Tcp { flags, acknowledgment, .. } if flags & (ACK | RST | SYN) == ACK => {
+            let news = acknowledgment.wrapping_sub(*syn) as i32;
+            news < 1 || liberal && news >= 1 << 16
+        }
+        _ => false,
     };
     let said = earlier.iter().filter_map(|record| Some(&record.sent.as_ref()?.1));
-    lags(packet)
-        && said.filter(|sent| ends(sent) == own && sent.protocol() == 6).all(|it| lags(it) || is_syn(it))
+    misses(packet)
+        && said.filter(|sent| ends(sent) == own && sent.protocol() == 6).all(|it| misses(it) || is_syn(it))
 }
 
 /// Whether the first option asks routers for their addresses or times.
