@@ -160,6 +160,18 @@ fn rules_and_policies_count_every_packet_and_byte() {
 }
 
 #[test]
+fn a_policy_that_is_set_again_counts_from_the_beginning() {
+    let mut bench = gateway();
+    let restore = "iptables-restore -n <<END\n*filter\n:FORWARD ACCEPT [7:8]\nCOMMIT\nEND\n";
+    for change in ["iptables -P FORWARD ACCEPT", restore] {
+        outer(&mut bench, query());
+        bench.run(change);
+        let listing = bench.command("iptables -L FORWARD -v -x -n");
+        assert_eq!(counted(&listing, "policy"), (0, 0), "{change}: {listing}");
+    }
+}
+
+#[test]
 fn logging_is_rate_limited_and_never_stops_a_packet() {
     let mut bench = Bench::network("iptables -A FORWARD -j LOG --log-prefix \"all: \"");
     for _ in 0..10_000 {

@@ -210,7 +210,7 @@ impl Table {
         Ok(RULES)
     }
 
-    /// `-P`: sets the policy of a built-in chain, and its counters where some are given.
+    /// `-P`: sets the policy of a built-in chain, and its counters: to zero, as on Linux, where none are given.
     ///
     /// # Errors
     /// No such built-in chain, no such policy, or DROP in the nat table.
@@ -229,9 +229,8 @@ impl Table {
             _ => return Err(ConfigError::new(format!("Bad policy name `{policy}'."))),
         };
         builtin.policy = policy;
-        if let Some((packets, bytes)) = counters {
-            builtin.counters = Counters::new(packets, bytes);
-        }
+        let (packets, bytes) = counters.unwrap_or_default();
+        builtin.counters = Counters::new(packets, bytes);
         Ok(RULES)
     }
 
