@@ -42,14 +42,17 @@ impl Renaming {
             Err(disagreement) => match Difference::find(scenario, linux, rutter, earlier) {
                 Some(difference) => Verdict::Differ(difference),
                 None => Verdict::Disagree(format!(
-                    "step #{}: {disagreement}\n  linux  {:?}\n  rutter {:?}\n         {:?}",
-                    rutter.id, linux.left, rutter.left, rutter.outcome
+                    "step #{}: {disagreement}\n  linux  {:?} {:?}\n  rutter {:?} {:?}\n         {:?}",
+                    rutter.id, linux.changed, linux.left, rutter.changed, rutter.left, rutter.outcome
                 )),
             },
         }
     }
 
     fn compare(&mut self, linux: &Record, rutter: &Record) -> Result<Vec<Difference>, String> {
+        if linux.changed != rutter.changed {
+            return Err("only one of them takes the change".into());
+        }
         if linux.sent.is_some() != rutter.sent.is_some() {
             return Err("only one of them had something to answer".into());
         }

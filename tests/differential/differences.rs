@@ -9,7 +9,7 @@ use netstack::outcome::{DropReason, Outcome};
 use smoltcp::wire::Ipv4Address;
 use tests::{
     datagram::{
-        Body, Datagram,
+        Body, Datagram, Endpoint,
         flag::{ACK, FIN, RST, SYN},
     },
     network::{OWN, SECOND_WAN_SIDE},
@@ -105,6 +105,10 @@ pub enum Difference {
     AnswersWithoutOptions,
     /// Rules of raw and mangle see the port that a translation picked, and neither owes the other the same one.
     EarlyRulesSeePickedPorts,
+    /// A flow that is translated and whose packets now leave by another interface begins anew, and so does one that a rule now translates
+    /// where it leaves (requirements 29 and 30). Linux goes on with the source that the flow had; where that is masqueraded, it drops a
+    /// packet first.
+    MovedFlowsBeginAnew,
     /// An error about a packet whose destination was translated comes from an address of the router (RFC 1812
     /// 4.3.2.4), and by the way that has this address. Linux translates it as if the final destination had sent it.
     ErrorComesFromTheRouter,
@@ -117,7 +121,10 @@ impl Difference {
         let (port, sent) = rutter.sent.as_ref()?;
         let (in_linux, in_rutter) = (linux.passed_on(), rutter.passed_on());
         let to_itself = is_own(sent.destination);
-        let asks = |what: &str| scenario.rules.iter().any(|rule| rule.contains(what));
+        if begins_anew(sent, in_linux, in_rutter, earlier) {
+            return Some(Self::MovedFlowsBeginAnew);
+        }
+        let asks = |what: &str| scenario.lines().any(|line| line.contains(what));
         if let Some(Outcome::Dropped(DropReason::NatUntracked)) = rutter.outcome
             && in_linux.is_some()
         {
@@ -210,7 +217,8 @@ impl Difference {
             return Some(Self::ErrorComesFromTheRouter);
         }
         let only_one_answers = linux.left.is_empty() != rutter.left.is_empty();
-        let judges_answers = scenario.rules.iter().any(|rule| rule.starts_with("iptables -A OUTPUT"));
+        let judges_answers =
+            scenario.lines().any(|line| line.contains(" OUTPUT") && !line.contains("iptables -t "));
         if only_one_answers && judges_answers && in_linux.is_none() && in_rutter.is_none() {
             return Some(Self::AnswerToFirstPacketIsRelated);
         }
@@ -286,6 +294,12 @@ impl Difference {
             && is_own(sent.destination)
         {
             return Some(Self::TimestampUnanswered);
+        }
+        if let Some((_, sent)) = &record.sent
+            && record.passed_on().is_none()
+            && way_before_a_change(sent, earlier).is_some_and(|(_, source)| source != sent.source())
+        {
+            return Some(Self::MovedFlowsBeginAnew);
         }
         if record.fragmented {
             return Some(Self::CountsFragments);
@@ -421,7 +435,33 @@ impl Difference {
 fn rules_before_translation_ask_for_ports(scenario: &Scenario) -> bool {
     let early = |line: &str| line.contains("-t raw ") || line.contains("-t mangle ");
     let ports = |line: &str| line.contains("port") || line.contains("--match-set services ");
-    scenario.rules.iter().any(|line| early(line) && ports(line))
+    scenario.lines().any(|line| early(line) && ports(line))
+}
+
+/// How the last one like `packet` left that was sent before a change: its card and its source.
+fn way_before_a_change(packet: &Datagram, earlier: &[Record]) -> Option<(usize, Endpoint)> {
+    let ends = |it: &Datagram| (it.protocol(), it.source(), it.destination());
+    let change = earlier.iter().rposition(|record| record.changed == Some(true))?;
+    earlier[..change].iter().rev().find_map(|record| {
+        record.sent.as_ref().filter(|(_, sent)| ends(sent) == ends(packet))?;
+        record.passed_on().map(|(port, left)| (port, left.source()))
+    })
+}
+
+/// Whether the flow of `packet` left otherwise before a change, and was translated then or is now.
+fn begins_anew(
+    packet: &Datagram,
+    in_linux: Option<(usize, &Datagram)>,
+    in_rutter: Option<(usize, &Datagram)>,
+    earlier: &[Record],
+) -> bool {
+    let Some((port, source)) = way_before_a_change(packet, earlier) else { return false };
+    let translated = |source: Endpoint| source != packet.source();
+    let moved =
+        |(now, left): (usize, &Datagram)| now != port && (translated(source) || translated(left.source()));
+    in_linux.is_some_and(moved)
+        || in_rutter.is_some_and(moved)
+        || !translated(source) && in_rutter.is_some_and(|(_, left)| translated(left.source()))
 }
 
 /// Whether `packet` is a reset by the end that sent a SYN, before the other one has agreed.

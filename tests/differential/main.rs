@@ -1,6 +1,7 @@
 //! The same rules and the same packets through a Linux router and through rutter: both must do the same.
 
 mod chains;
+mod changes;
 mod compare;
 mod counters;
 mod counts;
@@ -46,11 +47,14 @@ fn generate(seed: u64) -> Scenario {
     let random = &mut part(0);
     let mut rules = rules::rule_set(random);
     rules.splice(0..0, sets::asked_by(random, &rules));
-    let steps = traffic::traffic(random);
+    let mut steps = traffic::traffic(random);
     chains::add(&mut part(1), &mut rules);
-    rules.splice(0..0, sets::asked_by(&mut part(2), &rules));
     rules.extend(settings::lines(&mut part(3)));
-    Scenario { network, rules, steps }
+    changes::add(&mut part(4), &mut steps);
+    let mut scenario = Scenario { network, rules, steps };
+    let lines: Vec<String> = scenario.lines().map(String::from).collect();
+    scenario.rules.splice(0..0, sets::asked_by(&mut part(2), &lines));
+    scenario
 }
 
 /// What the two routers do otherwise, or nothing. Steps that are meant to differ are counted in `meant`, and all

@@ -1,7 +1,7 @@
 //! Random rules of raw and mangle: what is tracked, marks, segment sizes, times to live and types of service.
 
 use crate::rules::{INTERFACES, chance, matches, one, one_of, some};
-use rand::Rng;
+use rand::{Rng, RngExt};
 
 const CHAINS: &[&str] =
     &["PREROUTING", "PREROUTING", "FORWARD", "FORWARD", "INPUT", "POSTROUTING", "POSTROUTING", "OUTPUT"];
@@ -31,10 +31,7 @@ const VERDICTS: &[&str] = &["ACCEPT", "DROP"];
 
 /// Rules of raw and mangle.
 pub fn rule_set(random: &mut impl Rng) -> Vec<String> {
-    let mut lines = some(random, 25, 2, |random| {
-        let chain = one(random, &["PREROUTING", "PREROUTING", "PREROUTING", "OUTPUT"]);
-        raw_rule(random, chain)
-    });
+    let mut lines = some(random, 25, 2, early_rule);
     lines.extend(some(random, 30, 2, size_rule));
     lines.extend(some(random, 40, 4, mark_rule));
     lines.extend(some(random, 30, 3, header_rule));
@@ -42,7 +39,23 @@ pub fn rule_set(random: &mut impl Rng) -> Vec<String> {
     lines
 }
 
-/// A rule that is asked before it is known which flow a packet belongs to.
+/// A rule of raw or mangle that writes into no segment.
+pub fn one_rule(random: &mut impl Rng) -> String {
+    match random.random_range(0..4) {
+        0 => early_rule(random),
+        1 => mark_rule(random),
+        2 => header_rule(random),
+        _ => verdict(random),
+    }
+}
+
+/// A rule of raw.
+fn early_rule(random: &mut impl Rng) -> String {
+    let chain = one(random, &["PREROUTING", "PREROUTING", "PREROUTING", "OUTPUT"]);
+    raw_rule(random, chain)
+}
+
+/// A rule that is asked before it is known which flow a packet belongs to, in this chain.
 pub fn raw_rule(random: &mut impl Rng, chain: &str) -> String {
     let (text, _) = matches(random, chain);
     let target =

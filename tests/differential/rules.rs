@@ -133,7 +133,8 @@ pub fn rule_set(random: &mut impl Rng) -> Vec<String> {
     lines
 }
 
-fn filter_rule(random: &mut impl Rng, chain: &str, jumps: &[String]) -> String {
+/// A rule of the table filter, which may lead to one of these chains.
+pub fn filter_rule(random: &mut impl Rng, chain: &str, jumps: &[String]) -> String {
     let (text, protocol) = matches(random, chain);
     let target = match random.random_range(0..100) {
         0..30 => "-j ACCEPT".into(),

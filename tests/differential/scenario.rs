@@ -32,7 +32,7 @@ pub enum Network {
     HomeGateway,
 }
 
-/// One packet. The number is its name, which stays when other steps are taken out.
+/// One packet, or a change between packets. The number is its name, which stays when other steps are taken out.
 #[derive(Clone)]
 pub struct Step {
     pub id: usize,
@@ -51,6 +51,8 @@ pub enum What {
     Answer { to: usize, with: Datagram },
     /// A router beyond tells the sender of what came out of step `to` that something is wrong with it.
     Error { to: usize, from: Ipv4Address, kind: u8, code: u8, word: u32, quote: usize },
+    /// Somebody types this at the router.
+    Change(String),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -77,6 +79,15 @@ impl Scenario {
             }
             !gone.contains(&step.id)
         });
+    }
+
+    /// Every line that is typed, first or between packets.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        let changes = self.steps.iter().filter_map(|step| match &step.what {
+            What::Change(text) => Some(text.as_str()),
+            _ => None,
+        });
+        self.rules.iter().map(String::as_str).chain(changes)
     }
 }
 
@@ -116,8 +127,8 @@ impl Network {
 pub const STRANGER: Ipv4Address = Ipv4Address::new(172, 16, 0, 0);
 
 impl What {
-    /// The frames to send and the card they arrive on. `came_out` gives what left in an earlier step; `None` where
-    /// nothing did, and there is nothing to answer. `stranger` is whom STRANGER stands for.
+    /// The frames to send and the card they arrive on; `None` where nothing came out that could be answered, and for a change.
+    /// `came_out` gives what left in an earlier step. `stranger` is whom STRANGER stands for.
     pub fn frames(
         &self,
         stranger: u16,
@@ -135,6 +146,7 @@ impl What {
                 let (port, packet) = came_out(*to)?;
                 (port, icmp(*from, packet.source, *kind, *code, *word, &packet.quote(*quote)))
             }
+            Self::Change(_) => return None,
         };
         let mac = neighbor_mac(port, packet.source);
         let packet = match packet.source {
@@ -241,6 +253,7 @@ impl fmt::Debug for Step {
             What::Error { to, from, kind, code, word, quote } => {
                 write!(f, "{from} says {kind}/{code} word {word} about #{to}, quoting {quote} bytes")
             }
+            What::Change(text) => write!(f, "typed: {text}"),
         }
     }
 }

@@ -19,6 +19,8 @@ pub trait Side {
     fn configure(&mut self, scenario: &Scenario);
     /// Puts a frame on a wire; gives every frame that left because of it, with its card.
     fn send(&mut self, port: usize, frame: &[u8]) -> Vec<(usize, Vec<u8>)>;
+    /// Types commands; `false` where they are refused.
+    fn change(&mut self, commands: &str) -> bool;
     /// What a listing command prints.
     fn print(&mut self, command: &str) -> String;
     /// What became of the last frame, where the router can say.
@@ -36,9 +38,16 @@ pub struct Record {
     pub outcome: Option<Outcome>,
     /// Whether it came in fragments.
     pub fragmented: bool,
+    /// Where the step was no packet but a change: whether the router took it.
+    pub changed: Option<bool>,
 }
 
 impl Record {
+    /// A step in which nothing was sent.
+    fn without_packet(id: usize) -> Self {
+        Self { id, sent: None, left: Vec::new(), outcome: None, fragmented: false, changed: None }
+    }
+
     /// The packet that was sent, as it came out at the other end.
     pub fn passed_on(&self) -> Option<(usize, &Datagram)> {
         let (_, sent) = self.sent.as_ref()?;
@@ -68,10 +77,14 @@ pub fn run(side: &mut dyn Side, scenario: &Scenario, round: u16) -> Vec<Record> 
             let record = records.iter().find(|record| record.id == id)?;
             record.passed_on().map(|(port, packet)| (port, packet.clone()))
         };
+        if let What::Change(commands) = &step.what {
+            let changed = Some(side.change(commands));
+            records.push(Record { changed, ..Record::without_packet(step.id) });
+            continue;
+        }
         let stranger = round.wrapping_mul(31).wrapping_add(step.id as u16);
-        let fragmented = matches!(step.what, What::Fragmented { .. });
         let Some((port, packet, frames)) = step.what.frames(stranger, came_out) else {
-            records.push(Record { id: step.id, sent: None, left: Vec::new(), outcome: None, fragmented });
+            records.push(Record::without_packet(step.id));
             continue;
         };
         let packet = match step.what {
@@ -85,7 +98,8 @@ pub fn run(side: &mut dyn Side, scenario: &Scenario, round: u16) -> Vec<Record> 
             sent: Some((port, packet)),
             left,
             outcome: side.outcome(),
-            fragmented,
+            fragmented: matches!(step.what, What::Fragmented { .. }),
+            changed: None,
         });
     }
     records
@@ -112,6 +126,14 @@ impl Side for Rutter {
         left.extend(self.bench().pass(Duration::from_millis(1)));
         left.sort_by_key(|(port, _)| *port);
         left
+    }
+
+    /// A text for a command comes by a script, all else by the console: there nothing is made anew but what changes.
+    fn change(&mut self, commands: &str) -> bool {
+        match commands.contains('\n') {
+            true => self.bench().try_run(commands),
+            false => self.bench().command(&format!("{commands} && echo taken")) == "taken",
+        }
     }
 
     fn print(&mut self, command: &str) -> String {
@@ -210,6 +232,11 @@ impl Side for Linux {
         self.router.send(port, frame)
     }
 
+    fn change(&mut self, commands: &str) -> bool {
+        self.undo.insert_str(0, &undo(commands).unwrap_or_default());
+        sh(commands).is_ok()
+    }
+
     fn print(&mut self, command: &str) -> String {
         Self::sh(command)
     }
@@ -239,8 +266,12 @@ fn at_once(lines: &[&str]) -> String {
     format!("ipset restore <<'END'\n{sets}END\niptables-restore -n <<'END'\n{rules}END\n{others}")
 }
 
-/// What takes back a line that sets up routes.
+/// What takes back a line that sets up routes. One that is replaced was not there before, unless it was replaced twice.
 fn undo(line: &str) -> Option<String> {
+    if let Some(route) = line.strip_prefix("ip route replace ") {
+        let network = route.split(' ').find(|word| word.contains('/'))?;
+        return Some(format!("ip route del {network} 2>/dev/null || :\n"));
+    }
     let (object, what) = line.strip_prefix("ip ")?.split_once(" add ")?;
     Some(format!("ip {object} del {what}\n"))
 }
