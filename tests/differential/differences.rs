@@ -105,6 +105,9 @@ pub enum Difference {
     AnswersWithoutOptions,
     /// Rules of raw and mangle see the port that a translation picked, and neither owes the other the same one.
     EarlyRulesSeePickedPorts,
+    /// What answers a packet whose source was translated where it was delivered is asked about in OUTPUT with the interface that it leaves
+    /// by. Linux asks with the one that leads to the translated source.
+    AnswersAreAskedAboutWhereTheyLeave,
     /// A flow that is translated and whose packets now leave by another interface begins anew, and so does one that a rule now translates
     /// where it leaves (requirements 29 and 30). Linux goes on with the source that the flow had; where that is masqueraded, it drops a
     /// packet first.
@@ -227,6 +230,13 @@ impl Difference {
         if differs_in_port && rules_before_translation_ask_for_ports(scenario) {
             return Some(Self::EarlyRulesSeePickedPorts);
         }
+        if only_one_answers
+            && in_linux.is_none()
+            && in_rutter.is_none()
+            && answers_change_interfaces(scenario)
+        {
+            return Some(Self::AnswersAreAskedAboutWhereTheyLeave);
+        }
         match (in_linux, in_rutter) {
             (Some((_, theirs)), Some((out, ours)))
                 if to_itself
@@ -335,6 +345,9 @@ impl Difference {
             }
         }
         match record.outcome? {
+            Outcome::Delivered if answers_change_interfaces(scenario) => {
+                Some(Self::AnswersAreAskedAboutWhereTheyLeave)
+            }
             Outcome::Dropped(DropReason::NoListener) => Some(Self::KnockLeavesNoFlow),
             Outcome::Dropped(DropReason::NatFiltered) => Some(Self::MappingStaysSilent),
             Outcome::Dropped(DropReason::ReversePath)
@@ -436,6 +449,12 @@ fn rules_before_translation_ask_for_ports(scenario: &Scenario) -> bool {
     let early = |line: &str| line.contains("-t raw ") || line.contains("-t mangle ");
     let ports = |line: &str| line.contains("port") || line.contains("--match-set services ");
     scenario.lines().any(|line| early(line) && ports(line))
+}
+
+/// Whether sources are translated where packets are delivered, and a rule asks for the interface that a packet leaves by.
+fn answers_change_interfaces(scenario: &Scenario) -> bool {
+    let has = |what: &[&str]| scenario.lines().any(|line| what.iter().all(|word| line.contains(word)));
+    has(&["-t nat -A INPUT", "SNAT"]) && has(&[" -o "])
 }
 
 /// How the last one like `packet` left that was sent before a change: its card and its source.

@@ -49,6 +49,7 @@ fn generate(seed: u64) -> Scenario {
     rules.splice(0..0, sets::asked_by(random, &rules));
     let mut steps = traffic::traffic(random);
     chains::add(&mut part(1), &mut rules);
+    rules.extend(rules::own_rules(&mut part(5)));
     rules.extend(settings::lines(&mut part(3)));
     changes::add(&mut part(4), &mut steps);
     let mut scenario = Scenario { network, rules, steps };

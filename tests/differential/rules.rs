@@ -178,8 +178,11 @@ pub fn source_rule(random: &mut impl Rng, chain: &str) -> String {
 /// A rule that translates destinations, in nat PREROUTING or a user chain that it leads to.
 pub fn destination_rule(random: &mut impl Rng, chain: &str) -> String {
     let (text, protocol) = translated(random, false);
-    let interface =
-        if chance(random, 50) { format!(" -i {}", one(random, INTERFACES)) } else { String::new() };
+    let interface = if chance(random, 50) && chain != "OUTPUT" {
+        format!(" -i {}", one(random, INTERFACES))
+    } else {
+        String::new()
+    };
     let target = match random.random_range(0..10) {
         0..4 if !protocol.is_empty() => {
             format!(
@@ -193,6 +196,27 @@ pub fn destination_rule(random: &mut impl Rng, chain: &str) -> String {
         _ => format!("DNAT --to-destination {}", one(random, &["192.168.1.11", "10.10.0.5"])),
     };
     format!("iptables -t nat -A {chain}{interface}{text} -j {target}")
+}
+
+/// Rules of nat about what is delivered to the router, and about what it sends by itself: which is nothing here, as answers belong to
+/// the flow of what they answer.
+pub fn own_rules(random: &mut impl Rng) -> Vec<String> {
+    let mut lines = some(random, 30, 3, input_rule);
+    lines.extend(some(random, 15, 2, |random| destination_rule(random, "OUTPUT")));
+    lines
+}
+
+fn input_rule(random: &mut impl Rng) -> String {
+    let sources = chance(random, 50);
+    let (text, protocol) = translated(random, sources);
+    let address = one(random, &["192.168.1.11", "10.10.0.5", "198.51.100.8"]);
+    let target = match random.random_range(0..6) {
+        0 => "ACCEPT".into(),
+        1 if !protocol.is_empty() => format!("SNAT --to-source {address}:40000-40050"),
+        2 => format!("SNAT --to-source {address} --random"),
+        _ => format!("SNAT --to-source {address}"),
+    };
+    format!("iptables -t nat -A INPUT{text} -j {target}")
 }
 
 /// The matches of a rule in the table nat about sources or destinations, and its protocol where it is one with ports.
