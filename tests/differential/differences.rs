@@ -184,7 +184,7 @@ impl Difference {
         if misses_the_answer(sent, earlier, liberal) {
             return Some(Self::HandshakeEndsWithItsAnswer);
         }
-        let counts = asks("-m limit") || asks("-m statistic");
+        let counts = ["-m limit", "-m statistic", "-m hashlimit", "-m recent"].into_iter().any(asks);
         let counted_fragments = earlier.iter().any(|it| it.fragmented && it.passed_on().is_some());
         if counts && (rutter.fragmented || counted_fragments) {
             return Some(Self::CountsFragments);

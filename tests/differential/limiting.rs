@@ -2,19 +2,16 @@
 
 use crate::{
     disagreement,
-    scenario::{Network, Scenario, Step, What},
+    rules::{chance, one},
+    scenario::{Network, ROUND, Scenario, Step, What},
     sides::{Linux, Rutter},
 };
-use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rand::{Rng, RngExt, SeedableRng, rngs::StdRng};
 use std::collections::BTreeMap;
 use tests::{datagram::*, namespace::in_namespace, network::*};
 
 const RULE_SETS: u64 = 20;
 const PACKETS: usize = 60;
-
-fn one_of<'a>(random: &mut StdRng, choices: &[&'a str]) -> &'a str {
-    choices[random.random_range(0..choices.len())]
-}
 
 /// Rules for TCP about connections, for UDP about rates and for ICMP about who was here. The rates are so low that no test lives to
 /// see another packet let in. Only one rule counts connections, and drops none that it counts: Linux goes on counting what was dropped
@@ -22,53 +19,80 @@ fn one_of<'a>(random: &mut StdRng, choices: &[&'a str]) -> &'a str {
 fn rules(random: &mut StdRng, seed: u64) -> Vec<String> {
     let mut rules = vec![format!(
         "iptables -A FORWARD -p tcp --syn -m connlimit {} {} {} {}",
-        one_of(
+        one(
             random,
             &["-j DROP --connlimit-above", "-j ACCEPT --connlimit-upto", "-j DROP ! --connlimit-upto"]
         ),
         random.random_range(1..5),
-        one_of(random, &["", "--connlimit-mask 24", "--connlimit-mask 0", "--connlimit-mask 31"]),
-        one_of(random, &["", "--connlimit-saddr", "--connlimit-daddr"]),
+        one(random, &["", "--connlimit-mask 24", "--connlimit-mask 0", "--connlimit-mask 31"]),
+        one(random, &["", "--connlimit-saddr", "--connlimit-daddr"]),
     )];
     for number in 0..random.random_range(1..4) {
-        rules.push(format!(
-            "iptables -A FORWARD {} -p udp -m hashlimit --hashlimit-{} 10/hour --hashlimit-burst {} {} {} \
-             --hashlimit-name h{seed}-{number} -j {}",
-            one_of(random, &["", "-i eth0", "-o eth0", "-s 192.168.1.0/24"]),
-            one_of(random, &["above", "upto"]),
-            random.random_range(1..7),
-            one_of(
-                random,
-                &[
-                    "",
-                    "--hashlimit-mode srcip",
-                    "--hashlimit-mode dstip",
-                    "--hashlimit-mode srcip,dstip",
-                    "--hashlimit-mode dstport",
-                    "--hashlimit-mode srcip,srcport,dstip,dstport",
-                ]
-            ),
-            one_of(random, &["", "--hashlimit-srcmask 24", "--hashlimit-dstmask 8"]),
-            one_of(random, &["DROP", "ACCEPT"]),
-        ));
+        let limit = hash_limit(random, &format!("h{seed}-{number}"));
+        let looks = one(random, &["", "-i eth0", "-o eth0", "-s 192.168.1.0/24"]);
+        let verdict = one(random, &["DROP", "ACCEPT"]);
+        rules.push(format!("iptables -A FORWARD {looks} -p udp {limit} -j {verdict}"));
     }
     for _ in 0..random.random_range(2..6) {
-        let side = one_of(random, &["", "--rsource", "--rdest"]);
-        let seconds = one_of(random, &["", "--seconds 3600"]);
-        let asked = one_of(random, &["--rcheck", "--update"]);
-        let hits = random.random_range(1..6);
-        let what = match random.random_range(0..5) {
-            0 | 1 => "--set".to_string(),
-            2 => "--remove".to_string(),
-            _ => format!("{asked} {seconds} --hitcount {hits}"),
-        };
-        rules.push(format!(
-            "iptables -A FORWARD -p icmp -m recent {} {what} --name r{seed} {side} {}",
-            one_of(random, &["", "", "!"]),
-            one_of(random, &["", "-j DROP", "-j ACCEPT"]),
-        ));
+        let recent = recent(random, &format!("r{seed}"));
+        let verdict = one(random, &["", "-j DROP", "-j ACCEPT"]);
+        rules.push(format!("iptables -A FORWARD -p icmp {recent} {verdict}"));
     }
     rules
+}
+
+/// Lets so few packets pass in an hour that no test lives to see another one.
+fn hash_limit(random: &mut impl Rng, name: &str) -> String {
+    const MODES: &[&str] = &[
+        "",
+        "--hashlimit-mode srcip",
+        "--hashlimit-mode dstip",
+        "--hashlimit-mode srcip,dstip",
+        "--hashlimit-mode dstport",
+        "--hashlimit-mode srcip,srcport,dstip,dstport",
+    ];
+    let side = one(random, &["above", "upto"]);
+    let burst = random.random_range(1..7);
+    let (mode, mask) =
+        (one(random, MODES), one(random, &["", "--hashlimit-srcmask 24", "--hashlimit-dstmask 8"]));
+    format!(
+        "-m hashlimit --hashlimit-{side} 10/hour --hashlimit-burst {burst} {mode} {mask} --hashlimit-name {name}"
+    )
+}
+
+fn recent(random: &mut impl Rng, name: &str) -> String {
+    let side = one(random, &["", "--rsource", "--rdest"]);
+    let seconds = one(random, &["", "--seconds 3600"]);
+    let asked = one(random, &["--rcheck", "--update"]);
+    let hits = random.random_range(1..6);
+    let what = match random.random_range(0..5) {
+        0 | 1 => "--set".to_string(),
+        2 => "--remove".to_string(),
+        _ => format!("{asked} {seconds} --hitcount {hits}"),
+    };
+    let not = one(random, &["", "", "!"]);
+    format!("-m recent {not} {what} --name {name} {side}")
+}
+
+/// Puts rules with `hashlimit` and `recent` among the `lines` of a rule set. Not with `connlimit`: how long Linux counts what
+/// was dropped is a matter of time.
+pub fn add(random: &mut impl Rng, lines: &mut Vec<String>) {
+    if chance(random, 75) {
+        return;
+    }
+    // The sets that rules ask come first.
+    let first = lines.iter().rposition(|line| line.starts_with("ipset ")).map_or(0, |at| at + 1);
+    for number in 0..random.random_range(1..5) {
+        let chain = one(random, &["FORWARD", "FORWARD", "INPUT"]);
+        let protocol = one(random, &["", " -p tcp", " -p udp", " -p icmp"]);
+        let wish = match chance(random, 50) {
+            true => hash_limit(random, &format!("h{ROUND}-{number}")),
+            false => recent(random, &format!("r{ROUND}")),
+        };
+        let verdict = one(random, &["", " -j DROP", " -j ACCEPT", " -j REJECT"]);
+        let line = format!("iptables -A {chain}{protocol} {wish}{verdict}");
+        lines.insert(random.random_range(first..=lines.len()), line);
+    }
 }
 
 fn packet(random: &mut StdRng, number: usize) -> What {

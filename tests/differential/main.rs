@@ -52,6 +52,7 @@ fn generate(seed: u64) -> Scenario {
     rules.extend(rules::own_rules(&mut part(5)));
     rules.extend(settings::lines(&mut part(3)));
     changes::add(&mut part(4), &mut steps);
+    limiting::add(&mut part(6), &mut rules);
     let mut scenario = Scenario { network, rules, steps };
     let lines: Vec<String> = scenario.lines().map(String::from).collect();
     scenario.rules.splice(0..0, sets::asked_by(&mut part(2), &lines));

@@ -17,6 +17,10 @@ pub struct Scenario {
     pub steps: Vec<Step>,
 }
 
+/// Stands in a rule for a number that is another one in each run: Linux forgets what a rule remembered by a name only some time
+/// after that rule.
+pub const ROUND: &str = "ROUND";
+
 /// What stands below the rules.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Network {

@@ -1,6 +1,6 @@
 //! The two routers behind one face: what is typed, what goes in, what comes out, what is counted.
 
-use crate::scenario::{Network, Scenario, What, put_together};
+use crate::scenario::{Network, ROUND, Scenario, What, put_together};
 use netstack::outcome::Outcome;
 use smoltcp::time::Duration;
 use std::{collections::BTreeMap, fs};
@@ -70,7 +70,9 @@ pub fn is_made_here(sent: &Datagram, left: &Datagram) -> bool {
 
 /// Runs all steps. `round` is another one each time, but the same for both sides.
 pub fn run(side: &mut dyn Side, scenario: &Scenario, round: u16) -> Vec<Record> {
-    side.configure(scenario);
+    let numbered = |line: &String| line.replace(ROUND, &round.to_string());
+    let rules = scenario.rules.iter().map(numbered).collect();
+    side.configure(&Scenario { rules, ..scenario.clone() });
     let mut records: Vec<Record> = Vec::new();
     for step in &scenario.steps {
         let came_out = |id| {
