@@ -95,6 +95,16 @@ fn what_the_router_answers_is_related_to_a_flow_from_the_beginning() {
 }
 
 #[test]
+fn what_the_router_says_about_a_packet_to_itself_is_related_from_the_beginning() {
+    let mut bench = gateway();
+    bench.run("iptables -t raw -A OUTPUT -m conntrack ! --ctstate RELATED -j DROP");
+    let told = bench.exchange(LAN, udp((ALICE, 40000), (LAN_SIDE, 5000))).1;
+    assert_eq!(told.icmp_type(), Some((3, 3)));
+    let knock = tcp((ALICE, 40000), (LAN_SIDE, 5000), flag::SYN);
+    assert_eq!(bench.send(LAN, knock), [], "the flow of a reset is looked up only then");
+}
+
+#[test]
 fn explain_shows_the_station() {
     let mut bench = gateway();
     bench.run("iptables -t raw -A PREROUTING -p udp -j NOTRACK");

@@ -1,6 +1,6 @@
 //! The stations where the tables raw, mangle and filter are asked, which may drop a packet and say what it is to be changed to.
 
-use super::{Arrival, Decision, FlowPart, Refusal, Way, decision};
+use super::{Arrival, Decision, FlowPart, Found, Refusal, Way, decision};
 use crate::{
     config::rules::{Hook, TableName},
     headers::{Headers, Transport, tcp_flag},
@@ -9,8 +9,12 @@ use crate::{
     stage::{
         filter::{self, Candidate, FlowState, Ruling},
         mss,
+        track::find_by_quote,
     },
-    table::fib::{Destination, Query},
+    table::{
+        fib::{Destination, Query},
+        tick::Tick,
+    },
     trace::Trace,
 };
 
@@ -24,10 +28,21 @@ impl Router {
         trace: &mut T,
     ) -> Result<(), Refusal> {
         // No flow is known yet, but for that of a packet which is answered here.
+        let mut state = FlowState::Invalid;
         if let Some(view) = arrival.answers {
             decision.flow = FlowPart::Answer(view);
+        } else if arrival.ingress.is_none()
+            && self.busy_hooks.contains(TableName::Raw, Hook::Output)
+            && let Some((id, direction)) = self.flow_reported_about(arrival)
+        {
+            (decision.flow, state) = (FlowPart::Error { id, direction }, FlowState::Related);
         }
-        self.before_routing(TableName::Raw, arrival, decision, seen, FlowState::Invalid, trace)
+        self.before_routing(TableName::Raw, arrival, decision, seen, state, trace)
+    }
+
+    /// The flow that an ICMP error is about, and the direction in which the error runs.
+    fn flow_reported_about(&self, arrival: &Arrival<'_>) -> Found {
+        find_by_quote(&self.connections, arrival.frame, arrival.headers, Tick::at(arrival.now))
     }
 
     /// mangle PREROUTING, or OUTPUT for what the router itself sends.
