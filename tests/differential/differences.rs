@@ -203,6 +203,18 @@ impl Difference {
         if matches!(sent.options[..], [148, length, ..] if length != 4) {
             return Some(Self::PassesOptionsUnread);
         }
+        // A reset in the name of an inner host, where a rule would translate that.
+        if rutter.outcome == Some(Outcome::Dropped(DropReason::FirewallReject))
+            && rutter.left.is_empty()
+            && let [(_, reset)] = &linux.left[..]
+            && let Some(reset) = reset.datagram()
+            && is_reset(reset)
+            && reset.source() == sent.destination()
+            && !is_own(reset.source)
+            && (asks("SNAT") || asks("MASQUERADE"))
+        {
+            return Some(Self::UntrackedStaysInside);
+        }
         if linux.left.is_empty()
             && let Some(difference) = Self::about_rejects(rutter)
         {
@@ -334,9 +346,7 @@ impl Difference {
                 return Some(difference);
             }
         }
-        let resets = record.left.iter().any(|(_, frame)| {
-            matches!(frame.datagram().map(|packet| &packet.body), Some(Body::Tcp { flags, .. }) if flags & RST != 0)
-        });
+        let resets = record.left.iter().any(|(_, frame)| frame.datagram().is_some_and(is_reset));
         if let Some((_, sent)) = &record.sent {
             let (_, port) = sent.destination();
             let picked = matches!(sent.protocol(), 6 | 17) && !traffic::is_said(port);
@@ -485,18 +495,21 @@ fn begins_anew(
 
 /// Whether `packet` is a reset by the end that sent a SYN, before the other one has agreed.
 fn resets_before_an_answer(packet: &Datagram, earlier: &[Record]) -> bool {
-    let is_reset = matches!(packet.body, Body::Tcp { flags, .. } if flags & RST != 0);
     let ends = |it: &Datagram| (it.source(), it.destination());
     let passed =
         || earlier.iter().filter_map(|record| Some((&record.sent.as_ref()?.1, record.passed_on()?.1)));
     let began = passed().any(|(sent, _)| sent.protocol() == 6 && ends(sent) == ends(packet));
     let answered =
         passed().any(|(_, left)| is_syn(left) && ends(left) == (packet.destination(), packet.source()));
-    is_reset && began && !answered
+    is_reset(packet) && began && !answered
 }
 
 fn is_syn(packet: &Datagram) -> bool {
     matches!(packet.body, Body::Tcp { flags, .. } if flags & SYN != 0)
+}
+
+fn is_reset(packet: &Datagram) -> bool {
+    matches!(packet.body, Body::Tcp { flags, .. } if flags & RST != 0)
 }
 
 /// Whether it is a SYN that says nothing of the segments that its sender takes.
@@ -530,14 +543,12 @@ fn is_inexact_reset(packet: &Datagram, earlier: &[Record]) -> bool {
 
 /// Whether `packet` is a reset that acknowledges more than the other end has said.
 fn acknowledges_what_was_not_sent(packet: &Datagram, earlier: &[Record]) -> bool {
-    let is_reset = matches!(packet.body, Body::Tcp { flags, .. } if flags & RST != 0);
-    is_reset && unsent(packet, earlier).is_some_and(|bytes| bytes > 0)
+    is_reset(packet) && unsent(packet, earlier).is_some_and(|bytes| bytes > 0)
 }
 
 /// Whether `packet` acknowledges more than the other end has said, but less than a window.
 fn is_little_ahead(packet: &Datagram, earlier: &[Record]) -> bool {
-    let is_reset = matches!(packet.body, Body::Tcp { flags, .. } if flags & RST != 0);
-    !is_reset && unsent(packet, earlier).is_some_and(|bytes| (1..1 << 16).contains(&bytes))
+    !is_reset(packet) && unsent(packet, earlier).is_some_and(|bytes| (1..1 << 16).contains(&bytes))
 }
 
 /// How many bytes `packet` acknowledges that the other end has not said; `None` where it acknowledges nothing, or nobody spoke.
