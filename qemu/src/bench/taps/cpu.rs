@@ -1,7 +1,7 @@
 //! Processor time of a machine, that of the guest apart from QEMU's own. Read "schedstat" in Linux's
 //! Documentation/scheduler/sched-stats.rst.
 
-use std::ops::Sub;
+use std::ops::{Add, Sub};
 
 use anyhow::{Context, Result};
 
@@ -33,6 +33,14 @@ impl Cpu {
             }
         }
         Ok(cpu)
+    }
+}
+
+impl Add for Cpu {
+    type Output = Cpu;
+
+    fn add(self, other: Cpu) -> Cpu {
+        Cpu { guest: self.guest + other.guest, qemu: self.qemu + other.qemu }
     }
 }
 

@@ -10,7 +10,7 @@
 //! null flood leaves next to nothing, the router has no part in it, and the rate is lowered by steps until it does not. A
 //! rate is kept evenly: as many frames in one burst each second would be the host's highest rate again.
 
-use std::ops::Range;
+use std::ops::{Add, Range};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -29,11 +29,11 @@ use serde_json::Value;
 use smoltcp::wire::{EthernetAddress, Ipv4Address};
 
 use super::super::frame::Path;
-use super::Values;
 use super::flows::Flows;
 use super::namespace::Namespace;
 use super::site::Site;
 use super::tcp::iperf;
+use super::{Cpu, Values};
 
 /// The table is full with 2,000 flows.
 pub const SETTINGS: &str = "
@@ -106,8 +106,7 @@ fn compare(site: &Site, name: &str, flood: Flood, alone: [f64; 2], values: &mut 
                 Some(rate) => format!("TCP {direction} beside {name}, {rate}/s"),
             };
             let [null, real] = beside(site, words, flood, rate)?;
-            values.push((format!("{what}, null"), "Gbit/s", null.transfer));
-            values.push((format!("  flood, {what}, null"), "packets/s", null.frames));
+            null.report(&format!("{what}, null"), values);
             if null.transfer < alone * MEANINGFUL {
                 println!(
                     "{what}: the null flood leaves {:.3} of {alone:.2} Gbit/s, so that nothing can be said",
@@ -115,8 +114,7 @@ fn compare(site: &Site, name: &str, flood: Flood, alone: [f64; 2], values: &mut 
                 );
                 continue;
             }
-            values.push((what.clone(), "Gbit/s", real.transfer));
-            values.push((format!("  flood, {what}"), "packets/s", real.frames));
+            real.report(&what, values);
             values.push((format!("  kept, {what}"), "%", real.transfer / null.transfer * 100.0));
             break;
         }
@@ -128,8 +126,42 @@ fn compare(site: &Site, name: &str, flood: Flood, alone: [f64; 2], values: &mut 
 struct Beside {
     /// Gbit/s.
     transfer: f64,
-    /// Frames of the flood that QEMU took in a second.
-    frames: f64,
+    load: Load,
+}
+
+impl Beside {
+    fn report(&self, what: &str, values: &mut Values) {
+        let Load { seconds, taken, lost, cpu } = self.load;
+        values.push((what.to_owned(), "Gbit/s", self.transfer));
+        values.push((format!("  frames taken, {what}"), "packets/s", taken / seconds));
+        values.push((format!("  lost before, {what}"), "%", lost / (lost + taken) * 100.0));
+        values.push((format!("  guest CPU, {what}"), "%", cpu.guest / seconds * 100.0));
+        values.push((format!("  QEMU's own CPU, {what}"), "%", cpu.qemu / seconds * 100.0));
+    }
+}
+
+/// What became of all that was put on the cable while a flood went on. What is lost in its queue is what slows the transfer down.
+#[derive(Clone, Copy, Default)]
+struct Load {
+    seconds: f64,
+    /// Frames that QEMU took.
+    taken: f64,
+    /// Frames that the tap's queue had no room for.
+    lost: f64,
+    cpu: Cpu,
+}
+
+impl Add for Load {
+    type Output = Load;
+
+    fn add(self, other: Load) -> Load {
+        Load {
+            seconds: self.seconds + other.seconds,
+            taken: self.taken + other.taken,
+            lost: self.lost + other.lost,
+            cpu: self.cpu + other.cpu,
+        }
+    }
 }
 
 /// One transfer, beside which the null flood and the real one take turns.
@@ -142,23 +174,23 @@ fn beside(site: &Site, words: &str, flood: Flood, rate: Option<u32>) -> Result<[
             std::thread::scope(|scope| {
                 let sender = || syns(&site.wan.tap, &macs, port, rate, &aim, &over);
                 let sender = scope.spawn(move || site.wan.inside(sender));
-                let frames = conduct(site, |flood| {
+                let loads = conduct(site, |flood| {
                     aim.store(flood, Relaxed);
                     Ok(())
                 });
                 over.store(true, Relaxed);
                 sender.join().expect("a flood does not panic")?;
-                frames
+                loads
             })
         }
         Flood::Scan => {
             let mut program = scan(&site.wan, rate)?;
-            let frames = conduct(site, |flood| direct_scan(&site.wan, macs[flood]));
+            let loads = conduct(site, |flood| direct_scan(&site.wan, macs[flood]));
             ensure!(program.0.try_wait()?.is_none(), "nmap ended too early");
-            frames
+            loads
         }
     };
-    let (run, frames) = std::thread::scope(|scope| {
+    let (run, loads) = std::thread::scope(|scope| {
         let flooding = scope.spawn(|| {
             sleep(Duration::from_secs(LEAD as u64));
             flooding()
@@ -166,30 +198,37 @@ fn beside(site: &Site, words: &str, flood: Flood, rate: Option<u32>) -> Result<[
         let run = iperf(site, &format!("-t {} {words}", LEAD + PHASES.len() * PHASE));
         (run, flooding.join().expect("a flood does not panic"))
     });
-    let (seconds, frames) = (seconds(&run?)?, frames?);
+    let (seconds, loads) = (seconds(&run?)?, loads?);
     let seen = |flood| -> Result<Beside> {
         let phases = (0..PHASES.len()).filter(|&phase| PHASES[phase] == flood);
         let starts = phases.clone().map(|phase| LEAD + phase * PHASE);
         let counted = starts.map(|start| mean(&seconds, start + COUNTED.start..start + COUNTED.end));
         let transfers = counted.collect::<Result<Vec<_>>>()?;
-        let count = transfers.len() as f64;
-        let frames: f64 = phases.map(|phase| frames[phase]).sum();
-        Ok(Beside { transfer: transfers.iter().sum::<f64>() / count, frames: frames / count })
+        let transfer = transfers.iter().sum::<f64>() / transfers.len() as f64;
+        Ok(Beside { transfer, load: phases.map(|phase| loads[phase]).fold(Load::default(), Add::add) })
     };
     Ok([seen(NULL)?, seen(REAL)?])
 }
 
-/// Has one flood after the other begin when it is its turn; the frames that QEMU took in a second, by phase.
-fn conduct(site: &Site, begin: impl Fn(usize) -> Result<()>) -> Result<[f64; PHASES.len()]> {
-    let mut frames = [0.0; PHASES.len()];
+/// Has one flood after the other begin when it is its turn, and sees what becomes of it.
+fn conduct(site: &Site, begin: impl Fn(usize) -> Result<()>) -> Result<[Load; PHASES.len()]> {
+    let mut loads = [Load::default(); PHASES.len()];
     let start = Instant::now();
-    for (phase, frames) in frames.iter_mut().enumerate() {
+    for (phase, load) in loads.iter_mut().enumerate() {
         begin(PHASES[phase])?;
-        let (before, since) = (site.wan.counters()?.sent, Instant::now());
-        sleep(Duration::from_secs(((phase + 1) * PHASE) as u64).saturating_sub(start.elapsed()));
-        *frames = (site.wan.counters()?.sent - before) as f64 / since.elapsed().as_secs_f64();
+        let before = site.wan.counters()?;
+        let (after, cost) = site.during(|| {
+            sleep(Duration::from_secs(((phase + 1) * PHASE) as u64).saturating_sub(start.elapsed()));
+            site.wan.counters()
+        })?;
+        *load = Load {
+            seconds: cost.seconds,
+            taken: (after.sent - before.sent) as f64,
+            lost: (after.lost - before.lost) as f64,
+            cpu: cost.cpu,
+        };
     }
-    Ok(frames)
+    Ok(loads)
 }
 
 /// Sends SYNs from random sources to that of these MAC addresses which `aim` says, until it is `over`.
