@@ -41,9 +41,6 @@ pub enum Difference {
     ForwardedPortsAreNotHandedOut,
     /// REJECT answers packets whose transport checksum is wrong, too: it is not verified in transit. Linux stays silent.
     RejectsWrongChecksums,
-    /// An error about the first packet of a flow is RELATED to it in the chain OUTPUT. Linux has not yet entered the
-    /// flow in its table then, and calls the error INVALID.
-    AnswerToFirstPacketIsRelated,
     /// A packet that nobody here listens to is refused, and leaves no flow behind. In Linux it does, so that the next
     /// one is not asked about in the table nat.
     KnockLeavesNoFlow,
@@ -112,8 +109,17 @@ pub enum Difference {
     /// where it leaves (requirements 29 and 30). Linux goes on with the source that the flow had; where that is masqueraded, it drops a
     /// packet first.
     MovedFlowsBeginAnew,
+    /// Whether a gateway can be reached is asked of the table that its route is for. In Linux the routing rules have a say, and may
+    /// refuse it.
+    GatewaysAreLookedUpInTheirTable,
+    /// What the router itself says meets the rules of OUTPUT before its route is known, and is counted there, too, where none leads out.
+    /// In Linux it is never made.
+    OutputComesBeforeTheRoute,
+    /// The answer to a SYN has to acknowledge it, also with `nf_conntrack_tcp_be_liberal` (RFC 9293 3.10.7.3). Linux then lets any pass
+    /// for it.
+    AnswersAcknowledgeTheSyn,
     /// An error about a packet whose destination was translated comes from an address of the router (RFC 1812
-    /// 4.3.2.4), and by the way that has this address. Linux translates it as if the final destination had sent it.
+    /// 4.3.2.4), by the way that has this address, and is judged by it. Linux translates it as if the final destination had sent it.
     ErrorComesFromTheRouter,
 }
 
@@ -121,13 +127,20 @@ impl Difference {
     /// The difference that explains why these two did not do the same; `None`: none does. `earlier` is what
     /// happened in rutter before.
     pub fn find(scenario: &Scenario, linux: &Record, rutter: &Record, earlier: &[Record]) -> Option<Self> {
+        let asks = |what: &str| scenario.lines().any(|line| line.contains(what));
+        let routes = |line: &str| line.starts_with("ip route") && line.contains(" via ");
+        if (linux.changed, rutter.changed) == (Some(false), Some(true))
+            && scenario.change(rutter.id).is_some_and(routes)
+            && asks("ip rule add")
+        {
+            return Some(Self::GatewaysAreLookedUpInTheirTable);
+        }
         let (port, sent) = rutter.sent.as_ref()?;
         let (in_linux, in_rutter) = (linux.passed_on(), rutter.passed_on());
         let to_itself = is_own(sent.destination);
         if begins_anew(sent, in_linux, in_rutter, earlier) {
             return Some(Self::MovedFlowsBeginAnew);
         }
-        let asks = |what: &str| scenario.lines().any(|line| line.contains(what));
         if let Some(Outcome::Dropped(DropReason::NatUntracked)) = rutter.outcome
             && in_linux.is_some()
         {
@@ -155,12 +168,8 @@ impl Difference {
         {
             return Some(difference);
         }
-        let forwards_all = |rule: &String| {
-            let all = rule.contains("--dport 1:1023") || rule.contains("--dport 1024:65535");
-            all && (rule.contains("DNAT") || rule.contains("REDIRECT"))
-        };
         if rutter.outcome == Some(Outcome::Dropped(DropReason::PortsExhausted))
-            && scenario.rules.iter().any(forwards_all)
+            && forwards_all_ports(scenario)
         {
             return Some(Self::ForwardedPortsAreNotHandedOut);
         }
@@ -234,8 +243,8 @@ impl Difference {
         let only_one_answers = linux.left.is_empty() != rutter.left.is_empty();
         let judges_answers =
             scenario.lines().any(|line| line.contains(" OUTPUT") && !line.contains("iptables -t "));
-        if only_one_answers && judges_answers && in_linux.is_none() && in_rutter.is_none() {
-            return Some(Self::AnswerToFirstPacketIsRelated);
+        if only_one_answers && judges_answers && to_itself && in_linux.is_none() && in_rutter.is_none() {
+            return Some(Self::ErrorComesFromTheRouter);
         }
         let differs_in_port =
             linux.sent.as_ref().is_some_and(|(_, it)| it.destination() != sent.destination());
@@ -358,6 +367,12 @@ impl Difference {
             Outcome::Delivered if answers_change_interfaces(scenario) => {
                 Some(Self::AnswersAreAskedAboutWhereTheyLeave)
             }
+            Outcome::Dropped(DropReason::PortsExhausted) if forwards_all_ports(scenario) => {
+                Some(Self::ForwardedPortsAreNotHandedOut)
+            }
+            _ if record.left.is_empty() && own_packets_may_find_no_route(scenario) => {
+                Some(Self::OutputComesBeforeTheRoute)
+            }
             Outcome::Dropped(DropReason::NoListener) => Some(Self::KnockLeavesNoFlow),
             Outcome::Dropped(DropReason::NatFiltered) => Some(Self::MappingStaysSilent),
             Outcome::Dropped(DropReason::ReversePath)
@@ -371,12 +386,23 @@ impl Difference {
     }
 
     /// The difference that explains why other flows are tracked in the end although `record` agrees.
-    pub fn in_flows(_: &Scenario, record: &Record, earlier: &[Record]) -> Option<Self> {
+    pub fn in_flows(scenario: &Scenario, record: &Record, earlier: &[Record]) -> Option<Self> {
         if let Some((_, sent)) = &record.sent
             && matches!(record.outcome, Some(Outcome::Forwarded(_)))
-            && let Some(difference) = Self::about_resets(sent, earlier)
         {
-            return Some(difference);
+            if let Some(difference) = Self::about_resets(sent, earlier) {
+                return Some(difference);
+            }
+            let liberal = scenario.lines().any(|line| line.contains("tcp_be_liberal=1"));
+            if liberal && is_syn(sent) && unsent(sent, earlier).is_some_and(|bytes| bytes != 0) {
+                return Some(Self::AnswersAcknowledgeTheSyn);
+            }
+            if !is_syn(sent) && is_little_ahead(sent, earlier) {
+                return Some(Self::WindowsArePowersOfTwo);
+            }
+            if misses_the_answer(sent, earlier, liberal) {
+                return Some(Self::HandshakeEndsWithItsAnswer);
+            }
         }
         match record.outcome? {
             Outcome::Dropped(_) => Some(Self::DroppedPacketTeachesNothing),
@@ -506,6 +532,24 @@ fn resets_before_an_answer(packet: &Datagram, earlier: &[Record]) -> bool {
 
 fn is_syn(packet: &Datagram) -> bool {
     matches!(packet.body, Body::Tcp { flags, .. } if flags & SYN != 0)
+}
+
+/// Whether a rule forwards all ports of a kind, the privileged ones or the others.
+fn forwards_all_ports(scenario: &Scenario) -> bool {
+    scenario.lines().any(|line| {
+        let all = line.contains("--dport 1:1023") || line.contains("--dport 1024:65535");
+        all && (line.contains("DNAT") || line.contains("REDIRECT"))
+    })
+}
+
+/// Whether a routing rule refuses packets, and a rule of OUTPUT in raw or mangle may have counted them before.
+fn own_packets_may_find_no_route(scenario: &Scenario) -> bool {
+    let kinds = ["blackhole", "unreachable", "prohibit"];
+    let refuses =
+        |line: &str| line.starts_with("ip rule add") && kinds.iter().any(|kind| line.contains(kind));
+    let counts =
+        |line: &str| line.contains(" OUTPUT") && (line.contains("-t raw") || line.contains("-t mangle"));
+    scenario.lines().any(refuses) && scenario.lines().any(counts)
 }
 
 fn is_reset(packet: &Datagram) -> bool {

@@ -85,6 +85,14 @@ impl Scenario {
         });
     }
 
+    /// The line that is typed in a step.
+    pub fn change(&self, id: usize) -> Option<&str> {
+        self.steps.iter().find(|step| step.id == id).and_then(|step| match &step.what {
+            What::Change(text) => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
     /// Every line that is typed, first or between packets.
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         let changes = self.steps.iter().filter_map(|step| match &step.what {
