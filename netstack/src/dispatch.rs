@@ -418,7 +418,9 @@ impl Router {
         match self.neighbors.resolve(egress, address, cx.now) {
             neighbor::Answer::Found(id, mac) => (self.transmit(cx, egress, mac, packet), Some(id)),
             neighbor::Answer::Pending(id) => {
-                if let Some(displaced) = self.neighbors.park(id, Parked { ingress, egress, packet }) {
+                let further = packet.further_buffers();
+                if let Some(displaced) = self.neighbors.park(id, Parked { ingress, egress, packet }, further)
+                {
                     self.discard(cx, displaced.packet, DropReason::NeighborPending);
                 }
                 self.poll_neighbors(cx);

@@ -189,6 +189,11 @@ impl Packet {
         self.0.beyond += added;
     }
 
+    /// How many buffers the frame takes beyond its first one.
+    pub fn further_buffers(&self) -> usize {
+        core::iter::successors(self.0.next.as_ref(), |packet| packet.0.next.as_ref()).count()
+    }
+
     /// Takes off everything behind the head: a packet that holds the rest of the frame.
     #[inline]
     pub fn take_next(&mut self) -> Option<Packet> {

@@ -115,6 +115,8 @@ pub(crate) struct Link {
 
 /// Most packets that wait for MAC addresses, in all.
 const PARKED: usize = 128;
+/// Buffers that these may have beyond the first of each.
+const PARKED_FURTHER: usize = 32;
 /// How often some flows are looked at for whether their time is over.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 /// In how many steps the whole table is looked at.
@@ -166,7 +168,7 @@ impl Router {
         let keys = core::array::from_fn(|_| random.next_u64());
         let mut router = Self {
             fib: Fib::new([random.next_u64(), random.next_u64()]),
-            neighbors: Neighbors::new(limits.neighbors, PARKED, keys),
+            neighbors: Neighbors::new(limits.neighbors, PARKED, PARKED_FURTHER, keys),
             polling_neighbors: false,
             connections: Connections::new(limits.flows, random),
             reserved: ReservedPorts::default(),

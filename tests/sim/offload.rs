@@ -1,7 +1,7 @@
 //! Frames whose checksum and segmentation are left to a network card (virtio 1.2, 5.1.6): sent on whole where the card on
 //! the other side does that work, finished by the router where it does not.
 
-use crate::{assert_error, connect, reassemble};
+use crate::{assert_error, connect, query, reassemble};
 use netstack::{
     interface::PortId,
     offload::{Abilities, Offload, Partial, Segmentation, SegmentationKind},
@@ -89,6 +89,20 @@ fn gateway(abilities: [Abilities; 3]) -> (Bench, Endpoint) {
     let outside = connect(&mut bench, FROM, TO);
     assert_ne!(outside.1, FROM.1);
     (bench, outside)
+}
+
+#[test]
+fn long_frames_for_silent_neighbours_do_not_use_up_the_buffers() {
+    let mut bench = Bench::with_abilities([Abilities::ALL; 3], "");
+    for last in 30..250 {
+        let silent = ([192, 168, 1, last].into(), 80);
+        let (frame, offload) = unfinished(WAN, &download().from(TO).to(silent), tcp4(MSS));
+        bench.inject_unfinished(WAN, &frame, offload, BUFFER);
+    }
+    assert!(bench.kept_buffers() <= 256, "{} buffers wait", bench.kept_buffers());
+    bench.exchange(LAN, query());
+    bench.pass(Duration::from_secs(60));
+    assert_eq!(bench.kept_buffers(), 0);
 }
 
 #[test]

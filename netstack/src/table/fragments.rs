@@ -21,6 +21,8 @@ const DATAGRAMS: usize = 256;
 /// Fragments that wait at once, in all, and for one datagram.
 const WAITING: usize = 64;
 const WAITING_PER_DATAGRAM: usize = 16;
+/// Buffers that those may have beyond the first of each. A fragment is rarely longer than one, and never needs to be.
+const WAITING_FURTHER: usize = 16;
 
 /// What the fragments of one datagram have in common (RFC 791 3.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,12 +71,14 @@ pub enum Admission {
 pub struct Fragments {
     datagrams: VecDeque<Datagram>,
     waiting: usize,
+    /// Buffers that what waits has beyond the first of each.
+    further: usize,
 }
 
 impl Default for Fragments {
     /// No datagram; all memory that it will need is taken here.
     fn default() -> Self {
-        Self { datagrams: VecDeque::with_capacity(DATAGRAMS), waiting: 0 }
+        Self { datagrams: VecDeque::with_capacity(DATAGRAMS), waiting: 0, further: 0 }
     }
 }
 
@@ -108,10 +112,15 @@ impl Fragments {
                 Admission::Pass(packet, headers)
             }
             (Fragment::Later, None) => {
+                let further = packet.further_buffers();
+                if further > 0 && self.further + further > WAITING_FURTHER {
+                    return Admission::Refused(packet, DropReason::FragmentsFull);
+                }
                 if let Err(packet) = datagram.waiting.push(packet) {
                     return Admission::Refused(packet, DropReason::FragmentsFull);
                 }
                 self.waiting += 1;
+                self.further += further;
                 self.make_room(place, &mut displaced);
                 Admission::Held
             }
@@ -122,7 +131,7 @@ impl Fragments {
                 }
                 datagram.transport = Some(headers.transport);
                 let waiting = core::mem::take(&mut datagram.waiting);
-                self.waiting -= waiting.len();
+                self.count_out(&waiting);
                 Admission::Release(packet, headers, waiting)
             }
         }
@@ -137,7 +146,7 @@ impl Fragments {
         if self.datagrams.len() >= DATAGRAMS
             && let Some(oldest) = self.datagrams.pop_front()
         {
-            self.waiting -= oldest.waiting.len();
+            self.count_out(&oldest.waiting);
             oldest.waiting.into_iter().for_each(displaced);
         }
         self.datagrams.push_back(Datagram {
@@ -156,16 +165,23 @@ impl Fragments {
         }
         let mut others = self.datagrams.iter_mut().take(newest);
         if let Some(oldest) = others.find(|datagram| !datagram.waiting.is_empty()) {
-            self.waiting -= oldest.waiting.len();
-            oldest.waiting.drain(..).for_each(displaced);
+            let waiting = core::mem::take(&mut oldest.waiting);
+            self.count_out(&waiting);
+            waiting.into_iter().for_each(displaced);
         }
+    }
+
+    /// Counts those that wait no longer.
+    fn count_out(&mut self, gone: &[Packet]) {
+        self.waiting -= gone.len();
+        self.further -= gone.iter().map(Packet::further_buffers).sum::<usize>();
     }
 
     /// Ends one datagram whose time is over, with its waiting fragments. Call until it gives nothing.
     pub fn expire(&mut self, now: Instant) -> Option<Waiting> {
         self.datagrams.front().filter(|datagram| datagram.expires <= now)?;
         let waiting = self.datagrams.pop_front()?.waiting;
-        self.waiting -= waiting.len();
+        self.count_out(&waiting);
         Some(waiting)
     }
 
@@ -226,6 +242,23 @@ mod tests {
         let (packet, headers) = parts.next().unwrap();
         let Admission::Pass(_, headers) = table.admit(packet, headers, NOW, drop) else { panic!() };
         assert_eq!((headers.source_port(), headers.fragment), (Some(5000), Fragment::Later));
+    }
+
+    #[test]
+    fn long_fragments_wait_as_far_as_their_buffers_are_few() {
+        let mut table = Fragments::default();
+        let mut admit = |identification, further| {
+            let (mut packet, headers) = fragments(identification).remove(1);
+            packet.extend((0..further).map(|_| Packet::from_frame(&[7; 100])));
+            table.admit(packet, headers, NOW, drop)
+        };
+        assert!(matches!(admit(1, WAITING_FURTHER), Admission::Held));
+        assert!(matches!(admit(2, 1), Admission::Refused(_, DropReason::FragmentsFull)));
+        assert!(matches!(admit(3, 0), Admission::Held));
+        let mut waiting: Vec<_> = fragments(1).into_iter().take(1).collect();
+        let (packet, headers) = waiting.remove(0);
+        assert!(matches!(table.admit(packet, headers, NOW, drop), Admission::Release(..)));
+        assert_eq!((table.waiting, table.further), (1, 0));
     }
 
     #[test]

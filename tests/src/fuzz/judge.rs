@@ -12,8 +12,9 @@ use netstack::{
 };
 use smoltcp::{time::Duration, wire::Ipv4Cidr};
 
-/// Packets that may wait inside the router: for MAC addresses, and for the first fragment of their datagram.
-const HELD: usize = 128 + 64;
+/// Buffers of packets that may wait inside the router: for MAC addresses, and for the first fragment of their datagram; and those
+/// beyond the first of each.
+const HELD: usize = 128 + 64 + 32 + 16;
 const INSIDE: Ipv4Cidr = Ipv4Cidr::new(LAN_SIDE, 24);
 
 /// Looks at everything that comes out.

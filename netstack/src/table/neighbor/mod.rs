@@ -95,8 +95,9 @@ pub struct Neighbors<P> {
 }
 
 impl<P> Neighbors<P> {
-    /// A table for `capacity` neighbours (at most 65,535) and `parked` waiting packets in all, with three random `keys`.
-    pub fn new(capacity: usize, parked: usize, keys: [u64; 3]) -> Self {
+    /// A table for `capacity` neighbours (at most 65,535) and `parked` waiting packets in all, which may have `further` buffers
+    /// beyond the first of each, with three random `keys`.
+    pub fn new(capacity: usize, parked: usize, further: usize, keys: [u64; 3]) -> Self {
         let capacity = capacity.clamp(1, usize::from(NONE)) as u16;
         let parked = parked.clamp(1, usize::from(NONE)) as u16;
         Self {
@@ -104,7 +105,7 @@ impl<P> Neighbors<P> {
             queues: Queues::new(capacity),
             buckets: vec![NONE; usize::from(capacity).next_power_of_two()],
             keys,
-            parking: Parking::new(parked),
+            parking: Parking::new(parked, further),
             done: VecDeque::with_capacity(parked.into()),
             changes: 0,
         }
@@ -149,10 +150,11 @@ impl<P> Neighbors<P> {
     }
 
     /// Keeps a packet until the neighbour is known. Returns the packet that has to make room for it, if any: the
-    /// oldest of this neighbour, or of another one when too many wait in all.
+    /// oldest of this neighbour, or of another one when too many wait in all; or itself, where its `further` buffers would be too many.
     #[must_use]
-    pub fn park(&mut self, id: NeighborId, packet: P) -> Option<P> {
-        if self.entries.get(usize::from(id.slot)).is_none_or(|entry| entry.generation != id.generation) {
+    pub fn park(&mut self, id: NeighborId, packet: P, further: usize) -> Option<P> {
+        let entry = self.entries.get(usize::from(id.slot));
+        if entry.is_none_or(|entry| entry.generation != id.generation) || !self.parking.takes(further) {
             return Some(packet);
         }
         let waiting = &mut self.entries[usize::from(id.slot)].waiting;
@@ -165,7 +167,7 @@ impl<P> Neighbors<P> {
         } else {
             None
         };
-        match self.parking.put(id.slot, packet) {
+        match self.parking.put(id.slot, packet, further) {
             Ok(place) => {
                 let _fits = self.entry_mut(id.slot).waiting.push(place);
                 displaced

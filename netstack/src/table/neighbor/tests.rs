@@ -4,6 +4,8 @@ use alloc::{format, string::String};
 const ETH0: InterfaceId = InterfaceId(1);
 const ETH1: InterfaceId = InterfaceId(2);
 const PEER: Ipv4Address = Ipv4Address::new(192, 0, 2, 7);
+/// Buffers of waiting packets beyond the first of each.
+const FURTHER: usize = 10;
 const MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 7]);
 const OTHER_MAC: EthernetAddress = EthernetAddress([2, 0, 0, 0, 0, 8]);
 
@@ -16,7 +18,7 @@ struct Bench {
 impl Bench {
     fn new(capacity: usize, parked: usize) -> Self {
         Self {
-            table: Neighbors::new(capacity, parked, [0x9e37_79b9, 0x85eb_ca6b, 0xc2b2_ae35]),
+            table: Neighbors::new(capacity, parked, FURTHER, [0x9e37_79b9, 0x85eb_ca6b, 0xc2b2_ae35]),
             now: Instant::ZERO,
         }
     }
@@ -37,7 +39,7 @@ impl Bench {
     /// Resolves and parks, as the pipeline does.
     fn send(&mut self, address: Ipv4Address, packet: u32) -> Option<u32> {
         match self.resolve(address) {
-            Answer::Pending(id) => self.table.park(id, packet),
+            Answer::Pending(id) => self.table.park(id, packet, 0),
             answer => panic!("{answer:?}"),
         }
     }
@@ -270,7 +272,7 @@ fn a_sweep_over_a_large_network_does_not_stop_a_neighbour_that_answers() {
     let mut bench = Bench::new(128, 64);
     for sweep in 0..20_000u32 {
         if let Answer::Pending(id) = bench.resolve(Ipv4Address::from_bits(0x0a00_0000 + sweep)) {
-            let _ = bench.table.park(id, sweep);
+            let _ = bench.table.park(id, sweep, 0);
         }
         bench.after(1).events();
     }
@@ -281,11 +283,25 @@ fn a_sweep_over_a_large_network_does_not_stop_a_neighbour_that_answers() {
 }
 
 #[test]
+fn long_packets_wait_as_far_as_their_buffers_are_few() {
+    let mut bench = Bench::new(8, 8);
+    let Answer::Pending(id) = bench.table.resolve(ETH0, PEER, bench.now) else { panic!() };
+    assert_eq!(bench.table.park(id, 1, FURTHER - 1), None);
+    assert_eq!(bench.table.park(id, 2, 2), Some(2), "too long now");
+    assert_eq!(bench.table.park(id, 3, 1), None);
+    assert_eq!(bench.table.park(id, 4, 0), None, "one buffer is what its place is for");
+    bench.table.flush(None);
+    assert_eq!(bench.events(), ["fail 1", "fail 3", "fail 4"]);
+    let Answer::Pending(id) = bench.table.resolve(ETH0, PEER, bench.now) else { panic!() };
+    assert_eq!(bench.table.park(id, 5, FURTHER), None, "their buffers are free again");
+}
+
+#[test]
 fn flushing_an_interface_fails_what_waited_there_and_nothing_else() {
     let mut bench = Bench::new(8, 8);
     assert_eq!(bench.send(PEER, 1), None);
     let Answer::Pending(id) = bench.table.resolve(ETH1, PEER, bench.now) else { panic!() };
-    assert_eq!(bench.table.park(id, 2), None);
+    assert_eq!(bench.table.park(id, 2, 0), None);
     bench.events();
     bench.table.flush(Some(ETH0));
     assert_eq!(bench.events(), ["fail 1"]);
@@ -318,7 +334,7 @@ fn whatever_happens_every_packet_comes_out_once() {
             0..=3 => {
                 if let Answer::Pending(id) = bench.table.resolve(interface, address, bench.now) {
                     inside += 1;
-                    if let Some(displaced) = bench.table.park(id, packet) {
+                    if let Some(displaced) = bench.table.park(id, packet, 0) {
                         assert!(outside.insert(displaced));
                     }
                 }
