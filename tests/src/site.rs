@@ -126,7 +126,7 @@ pub struct Capture {
 impl Capture {
     pub fn start(peer: &Peer, interface: &str) -> Self {
         let file = std::env::temp_dir().join(format!("rutter-{}-{interface}.pcap", peer.id()));
-        let words = "--immediate-mode -U -Z root -n -s 2000";
+        let words = "--immediate-mode -B 32768 -U -Z root -n -s 2000";
         let line = format!("tcpdump -i {interface} {words} -w {}", file.display());
         Self { tcpdump: peer.start(&line, "listening on"), file }
     }
