@@ -255,8 +255,7 @@ mod tests {
         assert!(matches!(admit(1, WAITING_FURTHER), Admission::Held));
         assert!(matches!(admit(2, 1), Admission::Refused(_, DropReason::FragmentsFull)));
         assert!(matches!(admit(3, 0), Admission::Held));
-        let mut waiting: Vec<_> = fragments(1).into_iter().take(1).collect();
-        let (packet, headers) = waiting.remove(0);
+        let (packet, headers) = fragments(1).remove(0);
         assert!(matches!(table.admit(packet, headers, NOW, drop), Admission::Release(..)));
         assert_eq!((table.waiting, table.further), (1, 0));
     }
