@@ -4,12 +4,12 @@ use crate::{
     interrupt::{Taken, Vector},
     virtio::{Bell, Device},
 };
-use alloc::string::String;
+use alloc::{string::String, vec::Vec};
 use core::mem;
 use kernel::{
     control::{Command, Control},
     features::Features,
-    queues::{Counters, Queues},
+    queues::{Queues, Received, Receiver, Sent},
     watchdog::Watchdog,
 };
 use log::{error, info, warn};
@@ -19,15 +19,16 @@ use smoltcp::{
     wire::EthernetAddress,
 };
 
+/// Receive and transmit queues take turns (virtio 1.2, 5.1.2), and the control queue is behind all of them.
 const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
-/// Where it is as long as one pair of queues is used, however many there are (virtio 1.2, 5.1.2).
-const CONTROL: u16 = 2;
+const PAIR: u16 = 2;
 /// Descriptors of the control queue: a command takes two.
 const CONTROL_SIZE: u16 = 4;
 
 /// Offsets in the device's configuration (virtio 1.2, 5.1.4).
 const CONFIGURATION_STATUS: usize = 6;
+const CONFIGURATION_PAIRS: usize = 8;
 const CONFIGURATION_MTU: usize = 10;
 const LINK_UP: u16 = 1;
 const ANNOUNCE: u16 = 2;
@@ -48,11 +49,22 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a device stays stopped.
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
+/// What a card may take of the memory.
+#[derive(Clone, Copy)]
+pub struct Limits {
+    /// Entries of its rings.
+    pub ring: u16,
+    /// Entries of each receive ring but the first.
+    pub further_ring: u16,
+    /// Receive queues.
+    pub queues: u16,
+}
+
 /// A card.
 pub struct Card {
     device: Device,
     number: usize,
-    ring_limit: u16,
+    limits: Limits,
     /// `None`: the device is stopped.
     queues: Option<Queues<Bell>>,
     control: Option<Control<Bell>>,
@@ -76,21 +88,20 @@ pub struct Card {
 }
 
 impl Card {
-    /// Starts card `number`, with rings of at most `ring_limit` entries and no buffers yet. A card without a MAC address
-    /// gets `fallback`.
+    /// Starts card `number`, with no buffers yet. A card without a MAC address gets `fallback`.
     ///
     /// # Errors
     /// Why it does not work.
     pub fn open(
         device: Device,
         number: usize,
-        ring_limit: u16,
+        limits: Limits,
         fallback: EthernetAddress,
     ) -> Result<Self, &'static str> {
         let mut card = Self {
             device,
             number,
-            ring_limit,
+            limits,
             queues: None,
             control: None,
             features: Features(0),
@@ -118,37 +129,55 @@ impl Card {
         if !self.features.any_layout() {
             return Err("a legacy device that wants its header in a buffer of its own");
         }
-        self.interrupts = device.connect_interrupts(RECEIVE, Vector::card(self.number));
-        let sizes = [RECEIVE, TRANSMIT].map(|queue| device.queue_size(queue, self.ring_limit));
-        if sizes.contains(&0) {
-            return Err("a queue is missing");
+        let multiqueue = self.features.multiqueue();
+        let pairs =
+            if multiqueue { device.configuration_word(CONFIGURATION_PAIRS).unwrap_or_default() } else { 1 };
+        let used = pairs.clamp(1, self.limits.queues);
+        let format = self.features.format();
+        self.interrupts = true;
+        let mut receivers = Vec::new();
+        for queue in (RECEIVE..).step_by(PAIR.into()).take(used.into()) {
+            let limit = if queue == RECEIVE { self.limits.ring } else { self.limits.further_ring };
+            let size = device.queue_size(queue, limit);
+            if size == 0 {
+                return Err("a receive queue is missing");
+            }
+            self.interrupts &= device.connect_interrupts(queue, Vector::card(self.number));
+            receivers.push(Receiver::new(size, device.bell(queue), format, AROUND_PACKET + STANDARD_MTU));
         }
-        let bells = [RECEIVE, TRANSMIT].map(|queue| device.bell(queue));
-        let room = AROUND_PACKET + STANDARD_MTU;
-        let queues = Queues::new(sizes, bells, self.features.format(), room);
-        for (queue, (addresses, size)) in [RECEIVE, TRANSMIT].into_iter().zip(queues.rings()) {
+        let size = device.queue_size(TRANSMIT, self.limits.ring);
+        if size == 0 {
+            return Err("the transmit queue is missing");
+        }
+        let queues = Queues::new(receivers, size, device.bell(TRANSMIT), format);
+        for (queue, (addresses, size)) in (RECEIVE..).zip(queues.rings()) {
             device.attach(queue, addresses, size);
         }
-        self.control = match device.queue_size(CONTROL, CONTROL_SIZE) {
+        let control = pairs * PAIR;
+        self.control = match device.queue_size(control, CONTROL_SIZE) {
             CONTROL_SIZE if self.features.control() => {
-                let control = Control::new(CONTROL_SIZE, device.bell(CONTROL));
-                let (addresses, size) = control.ring();
-                device.attach(CONTROL, addresses, size);
-                Some(control)
+                let queue = Control::new(CONTROL_SIZE, device.bell(control));
+                let (addresses, size) = queue.ring();
+                device.attach(control, addresses, size);
+                Some(queue)
             }
             _ => None,
         };
         device.start();
         info!(
-            "eth{}: rings of {} and {}, features {:#x}{}",
+            "eth{}: {} receive queue{}, a ring of {}, features {:#x}{}",
             self.number,
-            sizes[0],
-            sizes[1],
+            used,
+            if used == 1 { "" } else { "s" },
+            size,
             self.features.0,
             if self.interrupts { "" } else { ", no interrupts" }
         );
         self.queues = Some(queues);
         self.carrier = self.status() & LINK_UP != 0;
+        if used > 1 {
+            self.ask(Command::Pairs(used));
+        }
         self.filter();
         Ok(())
     }
@@ -220,9 +249,19 @@ impl Card {
         self.device.address()
     }
 
-    /// What has gone through its queues since they were started.
-    pub fn counters(&self) -> Counters {
-        self.queues.as_ref().map(Queues::counters).unwrap_or_default()
+    /// What has come in since its queues were started, by queue.
+    pub fn received(&self) -> impl Iterator<Item = Received> {
+        self.queues.iter().flat_map(Queues::received)
+    }
+
+    /// What has gone out since its queues were started.
+    pub fn sent(&self) -> Sent {
+        self.queues.as_ref().map(Queues::sent).unwrap_or_default()
+    }
+
+    /// How often its further receive queues have begun to wait, because it brought too much.
+    pub fn holds(&self) -> u64 {
+        self.queues.as_ref().map_or(0, Queues::holds)
     }
 
     /// What the device has said since it was started that could not be true.
@@ -368,6 +407,10 @@ impl Card {
     /// When [`Card::tend`] has something to do.
     pub fn poll_at(&self, now: Instant) -> Option<Instant> {
         let answer = self.control.as_ref().is_some_and(Control::is_busy).then(|| now + ANSWER_INTERVAL);
-        [self.restart_at, answer, self.sending.next_look(), self.probed_at()].into_iter().flatten().min()
+        let turn = self.queues.as_ref().and_then(Queues::next_turn);
+        [self.restart_at, answer, self.sending.next_look(), self.probed_at(), turn]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

@@ -16,6 +16,8 @@ pub enum Command {
     Address(EthernetAddress),
     /// The announcement that was asked for is made (5.1.6.5.4).
     Announced,
+    /// Use so many pairs of queues (5.1.6.5.5).
+    Pairs(u16),
 }
 
 /// VIRTIO_NET_OK.
@@ -47,6 +49,10 @@ impl Question {
                 question.write(&0u32.to_le_bytes());
             }
             Command::Announced => question.write(&[3, 0]),
+            Command::Pairs(count) => {
+                question.write(&[4, 0]);
+                question.write(&count.to_le_bytes());
+            }
         }
         question
     }
@@ -160,6 +166,7 @@ mod tests {
         assert_eq!(bytes(Command::Promiscuous(true)), [0, 0, 1]);
         assert_eq!(bytes(Command::AllMulticast(false)), [0, 1, 0]);
         assert_eq!(bytes(Command::Announced), [3, 0]);
+        assert_eq!(bytes(Command::Pairs(0x102)), [4, 0, 2, 1]);
         let address = EthernetAddress([2, 0, 0, 0, 0, 9]);
         assert_eq!(bytes(Command::Address(address)), [1, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0, 0, 0, 0]);
     }

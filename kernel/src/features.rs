@@ -34,6 +34,8 @@ impl Features {
     const CTRL_RX: u64 = 1 << 18;
     /// It can ask that the router make itself known, after a migration.
     const GUEST_ANNOUNCE: u64 = 1 << 21;
+    /// It may have more than one pair of queues.
+    const MQ: u64 = 1 << 22;
     /// A legacy device takes header and frame in one buffer, too.
     pub const ANY_LAYOUT: u64 = 1 << 27;
     /// A device of virtio 1.0 or later.
@@ -58,6 +60,7 @@ impl Features {
         | Self::CTRL_VQ
         | Self::CTRL_RX
         | Self::GUEST_ANNOUNCE
+        | Self::MQ
         | Self::ANY_LAYOUT
         | Self::VERSION_1
         | Self::GUEST_USO4
@@ -68,13 +71,14 @@ impl Features {
     ///
     /// What is yet to be segmented may have 64 KiB. Without mergeable buffers each of the receive ring's would have to be
     /// as large, so then it is not taken.
-    const REQUIREMENTS: [(u64, u64); 8] = [
+    const REQUIREMENTS: [(u64, u64); 9] = [
         (Self::GUEST_TSO4 | Self::GUEST_TSO6, Self::GUEST_CSUM | Self::MRG_RXBUF),
         (Self::GUEST_USO4 | Self::GUEST_USO6, Self::GUEST_CSUM | Self::MRG_RXBUF),
         (Self::GUEST_ECN, Self::GUEST_TSO4 | Self::GUEST_TSO6),
         (Self::HOST_TSO4 | Self::HOST_TSO6 | Self::HOST_USO, Self::CSUM),
         (Self::HOST_ECN, Self::HOST_TSO4 | Self::HOST_TSO6),
         (Self::CTRL_RX, Self::CTRL_VQ),
+        (Self::MQ, Self::CTRL_VQ),
         (Self::GUEST_ANNOUNCE, Self::CTRL_VQ),
         (Self::GUEST_ANNOUNCE, Self::STATUS),
     ];
@@ -124,6 +128,11 @@ impl Features {
         self.has(Self::CTRL_VQ)
     }
 
+    /// Whether there may be more than one pair of queues.
+    pub fn multiqueue(self) -> bool {
+        self.has(Self::MQ)
+    }
+
     /// Whether the device can be told which frames it shall let in.
     pub fn filter(self) -> bool {
         self.has(Self::CTRL_RX)
@@ -166,7 +175,7 @@ mod tests {
     use super::*;
 
     /// What QEMU offers over a tap with all offloads.
-    const ALL: u64 = Features::WANTED | 1 << 22 | 1 << 23;
+    const ALL: u64 = Features::WANTED | 1 << 20 | 1 << 23;
 
     #[test]
     fn all_that_is_wanted_is_taken_and_no_more() {
@@ -194,7 +203,7 @@ mod tests {
         assert_eq!(without(Features::GUEST_CSUM).format().accepted, Abilities::NONE);
         assert_eq!(without(Features::CSUM).abilities(), Abilities::NONE);
         let no_control = without(Features::CTRL_VQ);
-        assert!(!no_control.filter() && !no_control.announce());
+        assert!(!no_control.filter() && !no_control.announce() && !no_control.multiqueue());
         assert!(!without(Features::STATUS).announce());
         assert!(!without(Features::HOST_TSO6).abilities().ecn);
     }

@@ -53,6 +53,8 @@ boot::main!(startup::start);
 const MOST_CARDS: usize = 8;
 /// Frames taken from one card before the next one has its turn.
 const BURST: usize = 64;
+/// Frames taken from all receive queues of a card in one turn.
+const MOST_TAKEN: usize = 2 * BURST;
 /// Bytes taken from a serial port in one turn.
 const SERIAL_INPUT: usize = 64;
 /// Transmitter loads given to the console in one turn: each byte may cost the host a system call.
@@ -138,19 +140,26 @@ impl Kernel {
         for (number, card) in self.cards.iter_mut().enumerate() {
             let Some(queues) = card.queues() else { continue };
             queues.reclaim(&mut self.exchange);
-            while self.burst.len() < BURST {
-                let Some(packet) = queues.receive(&mut self.exchange) else { break };
-                self.burst.push(packet);
-            }
-            if !self.burst.is_empty() {
-                busy = true;
-                if self.burst.len() == BURST && queues.has_received() {
-                    self.router.note_waiting(PortId(number as u8), now);
+            let port = PortId(number as u8);
+            let (mut taken, mut waiting) = (0, false);
+            for receiver in queues.due(self.router.is_crowded(port, now), now) {
+                let most = BURST.min(MOST_TAKEN - taken);
+                while self.burst.len() < most {
+                    let Some(packet) = receiver.receive(&mut self.exchange) else { break };
+                    self.burst.push(packet);
                 }
-                let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
-                self.router.receive_burst(cx, PortId(number as u8), &mut self.burst);
+                if !self.burst.is_empty() {
+                    busy = true;
+                    taken += self.burst.len();
+                    waiting |= taken > BURST || receiver.has_received();
+                    let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
+                    self.router.receive_burst(cx, port, &mut self.burst);
+                }
+                receiver.refill(&mut self.exchange);
             }
-            queues.refill(&mut self.exchange);
+            if waiting {
+                self.router.note_waiting(port, now);
+            }
         }
         busy
     }

@@ -1,7 +1,7 @@
 //! What the commands ask of the machine.
 
 use crate::{card::Card, heap, logger, power, serial};
-use alloc::string::String;
+use alloc::{format, string::String};
 use netstack::{
     command::{CapturePort, Platform, Power},
     interface::PortId,
@@ -77,18 +77,22 @@ impl Platform for Below<'_> {
 
     fn card_counters(&self, port: PortId, each: &mut dyn FnMut(&str, u64)) {
         let Some(card) = self.cards.get(usize::from(port.0)) else { return };
-        let counters = card.counters();
-        each("rx_queue_0_packets", counters.received);
-        each("rx_queue_0_merged", counters.received_merged);
-        each("rx_queue_0_gso", counters.received_unsegmented);
-        each("rx_queue_0_nonsense", counters.nonsense);
-        each("rx_queue_0_kicks", counters.receive_kicks);
+        for (queue, received) in card.received().enumerate() {
+            let mut each = |what, value| each(&format!("rx_queue_{queue}_{what}"), value);
+            each("packets", received.frames);
+            each("merged", received.merged);
+            each("gso", received.unsegmented);
+            each("nonsense", received.nonsense);
+            each("kicks", received.kicks);
+        }
+        each("rx_holds", card.holds());
+        let sent = card.sent();
+        each("tx_queue_0_packets", sent.frames);
+        each("tx_queue_0_gso", sent.unsegmented);
+        each("tx_queue_0_overruns", sent.overruns);
+        each("tx_queue_0_kicks", sent.kicks);
         let (interrupts, restarts) = card.interrupts_and_restarts();
-        each("rx_queue_0_interrupts", interrupts);
-        each("tx_queue_0_packets", counters.sent);
-        each("tx_queue_0_gso", counters.sent_unsegmented);
-        each("tx_queue_0_overruns", counters.overruns);
-        each("tx_queue_0_kicks", counters.transmit_kicks);
+        each("device_interrupts", interrupts);
         each("device_lies", card.lies());
         each("device_restarts", restarts);
     }

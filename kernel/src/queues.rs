@@ -1,165 +1,145 @@
-//! The two queues of a network card: frames in, frames out. Read first: virtio 1.2, 5.1.6 "Device Operation".
+//! The queues of a network card: frames in, frames out. Read first: virtio 1.2, 5.1.6 "Device Operation".
 //!
 //! A frame's buffers are lent to the device in place. The header that virtio-net puts before each frame lies in the
 //! packet's headroom, so the buffers that one card has filled go to the next as they are.
+//!
+//! A card may have several receive queues. All frames are sent through the first transmit queue, because a host's tap then
+//! brings all answers to them through the first receive queue ("automatic receive flow steering", virtio 1.2, 5.1.6.5.5), and
+//! spreads what it knows nothing of over all queues. So a flood of strangers is mostly in the further queues, and while it
+//! goes on those are seldom looked at: what they have no buffers for the host drops, and neither QEMU nor the router has seen it.
 
 use crate::{
-    header::{Format, LONGEST},
-    ring::{Addresses, Doorbell, Part, Ring},
+    header::Format,
+    ring::{Addresses, Area, Doorbell, Part, Ring},
 };
+use alloc::vec::Vec;
 use netstack::{exchange::Exchange, offload::Offload, packet::Packet};
+use smoltcp::time::{Duration, Instant};
 
-/// The longest frame that is let in: the longest IP packet, an Ethernet header and a VLAN tag.
-const LONGEST_FRAME: usize = 65_535 + 18;
+mod receiver;
+pub use receiver::{Received, Receiver};
 
-/// Where in a buffer the device writes its header and all that follows. A shorter header ends two bytes earlier.
-const START: usize = Packet::HEADROOM - LONGEST;
+/// How often one of the further receive queues has its turn while a card brings too much.
+const TURN: Duration = Duration::from_micros(1500);
+/// Descriptors of a transmit queue that is there because the standard pairs queues, and never used.
+const IDLE_SIZE: u16 = 2;
 
-/// What has gone through a card's queues.
+/// What has gone out through a card's transmit queue.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-pub struct Counters {
-    /// Frames that came in.
-    pub received: u64,
-    /// Those of them that took more than one buffer.
-    pub received_merged: u64,
-    /// Those of them that a sender left to be segmented.
-    pub received_unsegmented: u64,
+pub struct Sent {
     /// Frames that were given to the device.
-    pub sent: u64,
+    pub frames: u64,
     /// Those of them that it has to segment.
-    pub sent_unsegmented: u64,
-    /// Frames that the transmit ring had no room for.
+    pub unsegmented: u64,
+    /// Frames that the ring had no room for.
     pub overruns: u64,
-    /// Headers and lengths that could not be true.
-    pub nonsense: u64,
-    /// How often the device was told of empty buffers.
-    pub receive_kicks: u64,
-    /// How often the device was told of frames to be sent.
-    pub transmit_kicks: u64,
+    /// How often the device was told of frames.
+    pub kicks: u64,
 }
 
-/// The receive and the transmit queue of one card.
+/// The queues of one card.
 pub struct Queues<D> {
-    receive: Ring<Packet>,
+    /// One at least.
+    receivers: Vec<Receiver<D>>,
     transmit: Ring<Packet>,
-    receive_bell: D,
     transmit_bell: D,
+    /// One for each of the further receive queues.
+    idle: Vec<Area>,
     format: Format,
-    /// Bytes of frame that a receive buffer must hold.
-    frame_room: usize,
-    counters: Counters,
+    sent: Sent,
+    /// Whether the further receive queues have to wait for their turns, when the next one is, and which of them began last.
+    is_holding: bool,
+    holds: u64,
+    next_turn: Instant,
+    turn: usize,
 }
 
 impl<D: Doorbell> Queues<D> {
-    /// Empty queues with that many descriptors each. A receive buffer must have room for `frame_room` bytes.
-    pub fn new(sizes: [u16; 2], bells: [D; 2], format: Format, frame_room: usize) -> Self {
-        let [receive_bell, transmit_bell] = bells;
+    /// A card with these receive queues, one at least, and a transmit queue with `size` descriptors.
+    pub fn new(receivers: Vec<Receiver<D>>, size: u16, transmit_bell: D, format: Format) -> Self {
+        let idle = receivers.iter().skip(1).map(|_| Area::new(IDLE_SIZE)).collect();
         Self {
-            receive: Ring::new(sizes[0]),
-            transmit: Ring::new(sizes[1]),
-            receive_bell,
+            receivers,
+            transmit: Ring::new(size),
             transmit_bell,
+            idle,
             format,
-            frame_room,
-            counters: Counters::default(),
+            sent: Sent::default(),
+            is_holding: false,
+            holds: 0,
+            next_turn: Instant::ZERO,
+            turn: 0,
         }
     }
 
-    /// Where the rings lie, and their sizes: receive, transmit.
-    pub fn rings(&self) -> [(Addresses, u16); 2] {
-        [(self.receive.addresses(), self.receive.size()), (self.transmit.addresses(), self.transmit.size())]
+    /// Where the rings lie, and their sizes, in the order of the queues' numbers: receive, transmit, receive, transmit...
+    pub fn rings(&self) -> impl Iterator<Item = (Addresses, u16)> {
+        let transmit = (self.transmit.addresses(), self.transmit.size());
+        let idle = self.idle.iter().map(|area| (area.addresses(), area.size()));
+        let transmit = core::iter::once(transmit).chain(idle);
+        self.receivers
+            .iter()
+            .map(Receiver::ring)
+            .zip(transmit)
+            .flat_map(|(receive, transmit)| [receive, transmit])
     }
 
-    /// Buffers that both rings hold together.
+    /// Buffers that all rings hold together.
     pub fn entries(&self) -> usize {
-        usize::from(self.receive.size()) + usize::from(self.transmit.size())
+        let received: usize = self.receivers.iter().map(|receiver| usize::from(receiver.ring().1)).sum();
+        received + usize::from(self.transmit.size())
     }
 
-    /// What has gone through.
-    pub fn counters(&self) -> Counters {
-        self.counters
+    /// What has come in, by queue.
+    pub fn received(&self) -> impl Iterator<Item = Received> {
+        self.receivers.iter().map(Receiver::counters)
+    }
+
+    /// What has gone out.
+    pub fn sent(&self) -> Sent {
+        self.sent
     }
 
     /// Answers of the device that could not be true.
     pub fn lies(&self) -> u64 {
-        self.receive.lies() + self.transmit.lies() + self.counters.nonsense
+        self.receivers.iter().map(Receiver::lies).sum::<u64>() + self.transmit.lies()
     }
 
-    /// Gives the device as many empty buffers as it takes, and tells it once.
+    /// The receive queues whose turn it is: the first one, and all of the others, unless the card is `crowded`; another one of
+    /// them begins each time.
     #[inline]
-    pub fn refill(&mut self, exchange: &mut Exchange) {
-        while self.receive.room() > 0 {
-            let Some(mut packet) = exchange.take_buffer() else { break };
-            let Some(room) = packet.storage_mut().get_mut(START..) else { continue };
-            if room.len() < LONGEST + self.frame_room {
-                continue; // made elsewhere, and too small to receive into
-            }
-            let part = Part::writable(room);
-            // SAFETY: the packet owns its storage on the heap, and stays in the ring until the device is done.
-            let pushed = unsafe { self.receive.push(packet, part) };
-            debug_assert!(pushed.is_ok(), "there was room");
-        }
-        let kicked = self.receive.publish(&mut self.receive_bell);
-        self.counters.receive_kicks += u64::from(kicked);
-    }
-
-    /// The next frame that came in.
-    #[inline(always)] // at one place only
-    pub fn receive(&mut self, exchange: &mut Exchange) -> Option<Packet> {
-        while let Some((mut packet, written)) = self.receive.pop() {
-            // Where the header is a short one, the first bytes of the frame are looked at as well, and ignored.
-            let header = packet.storage_mut()[START..].first_chunk();
-            let plain = header.is_some_and(|header| self.format.is_plain(header));
-            let length = self.format.length();
-            let complete = (written as usize)
-                .checked_sub(length)
-                .is_some_and(|written| packet.set_range(START + length, written));
-            packet.set_offload(Offload::None);
-            if complete && (plain || self.complete(&mut packet)) {
-                self.counters.received += 1;
-                return Some(packet);
-            }
-            // The ring has counted an answer of no length.
-            self.counters.nonsense += u64::from(!complete && written > 0);
-            exchange.recycle(packet);
-        }
-        None
-    }
-
-    /// Reads a header that says something, and takes the further buffers of a frame. Whether there is a frame.
-    #[inline(never)] // plain frames are many and short, these are few and long
-    fn complete(&mut self, packet: &mut Packet) -> bool {
-        let Some(&header) = packet.storage_mut()[START..].first_chunk() else { return false };
-        let buffers = self.format.buffers(&header);
-        let missing = self.take_further(packet, buffers.saturating_sub(1));
-        let sensible = buffers > 0
-            && !missing
-            && (packet.is_contiguous() || packet.bytes().len() >= Packet::LEAST_HEAD)
-            && packet.len() <= LONGEST_FRAME;
-        let Some(offload) = self.format.read(&header).filter(|_| sensible) else {
-            self.counters.nonsense += 1;
-            return false;
+    pub fn due(&mut self, crowded: bool, now: Instant) -> impl Iterator<Item = &mut Receiver<D>> {
+        let (first, further) = self.receivers.split_at_mut(1);
+        let holding = crowded && !further.is_empty();
+        self.holds += u64::from(holding && !self.is_holding);
+        self.is_holding = holding;
+        let turns = match self.is_holding {
+            true if now < self.next_turn => 0,
+            true => 1,
+            false => further.len(),
         };
-        packet.set_offload(offload);
-        self.counters.received_merged += u64::from(buffers > 1);
-        self.counters.received_unsegmented += u64::from(is_unsegmented(&offload));
-        true
+        if turns > 0 {
+            self.next_turn = now + TURN;
+            self.turn = (self.turn + 1) % further.len();
+        }
+        let (before, after) = further.split_at_mut(self.turn);
+        first.iter_mut().chain(after.iter_mut().chain(before).take(turns))
     }
 
-    /// Takes the next `count` buffers, which belong to a frame whose head is `packet`. Whether one is missing.
-    fn take_further(&mut self, packet: &mut Packet, count: u16) -> bool {
-        let mut missing = false;
-        let further = (0..count).map_while(|_| {
-            // A device shows all buffers of a frame at once (virtio 1.2, 5.1.6.4).
-            let Some((mut packet, written)) = self.receive.pop() else {
-                missing = true;
-                return None;
-            };
-            missing |= written == 0 || !packet.set_range(START, written as usize);
-            Some(packet)
-        });
-        packet.extend(further);
-        missing
+    /// When one of the further receive queues has its turn, where they have to wait for it.
+    pub fn next_turn(&self) -> Option<Instant> {
+        self.is_holding.then_some(self.next_turn)
+    }
+
+    /// How often the further receive queues have begun to wait for their turns.
+    pub fn holds(&self) -> u64 {
+        self.holds
+    }
+
+    /// The receive queues that are looked at as soon as something is in them.
+    #[inline]
+    fn attended(&self) -> &[Receiver<D>] {
+        if self.is_holding { &self.receivers[..1] } else { &self.receivers }
     }
 
     /// Puts a frame into the transmit ring; [`Queues::flush`] tells the device. `false`: the ring has no room for all of
@@ -177,12 +157,12 @@ impl<D: Doorbell> Queues<D> {
             pushed = self.push(packet);
         }
         if let Err(packet) = pushed {
-            self.counters.overruns += 1;
+            self.sent.overruns += 1;
             exchange.recycle(packet);
             return false;
         }
-        self.counters.sent += 1;
-        self.counters.sent_unsegmented += u64::from(unsegmented);
+        self.sent.frames += 1;
+        self.sent.unsegmented += u64::from(unsegmented);
         true
     }
 
@@ -190,7 +170,7 @@ impl<D: Doorbell> Queues<D> {
     fn push(&mut self, packet: Packet) -> Result<(), Packet> {
         if packet.is_contiguous() {
             let part = Part::readable(packet.bytes());
-            // SAFETY: as in `refill`.
+            // SAFETY: as in `Receiver::refill`.
             return unsafe { self.transmit.push(packet, part) };
         }
         self.push_parts(packet)
@@ -199,7 +179,7 @@ impl<D: Doorbell> Queues<D> {
     #[inline(never)] // once for tens of kilobytes
     fn push_parts(&mut self, packet: Packet) -> Result<(), Packet> {
         let Some(chain) = self.transmit.take(packet.parts().map(Part::readable)) else { return Err(packet) };
-        // SAFETY: as in `refill`.
+        // SAFETY: as in `Receiver::refill`.
         unsafe { self.transmit.push_chain(packet, chain) };
         Ok(())
     }
@@ -208,7 +188,7 @@ impl<D: Doorbell> Queues<D> {
     #[inline]
     pub fn flush(&mut self) {
         let kicked = self.transmit.publish(&mut self.transmit_bell);
-        self.counters.transmit_kicks += u64::from(kicked);
+        self.sent.kicks += u64::from(kicked);
     }
 
     /// Takes back the buffers of frames that were sent.
@@ -224,23 +204,27 @@ impl<D: Doorbell> Queues<D> {
         self.transmit.owed()
     }
 
-    /// Whether a frame has come in.
+    /// Whether a frame has come in, other than one that has to wait for its queue's turn.
     #[inline]
     pub fn has_received(&self) -> bool {
-        self.receive.has_used()
+        self.attended().iter().any(Receiver::has_received)
     }
 
     /// Whether the device has fewer buffers than it could take, because the pool was empty. No interrupt tells when there
     /// are some again.
     #[inline]
     pub fn is_starved(&self) -> bool {
-        self.receive.room() > 0
+        self.receivers.iter().any(Receiver::is_starved)
     }
 
-    /// Asks for an interrupt with the next frame, or for none. What is sent never interrupts.
+    /// Asks for an interrupt with the next frame, or for none. What has to wait for its turn does not interrupt, nor does what
+    /// is sent.
     #[inline]
     pub fn set_interrupts(&mut self, on: bool) {
-        self.receive.set_interrupts(on);
+        let attended = self.attended().len();
+        for (number, receiver) in self.receivers.iter_mut().enumerate() {
+            receiver.set_interrupts(on && number < attended);
+        }
     }
 
     /// Gives all buffers back to the pool.
@@ -248,9 +232,12 @@ impl<D: Doorbell> Queues<D> {
     /// # Safety
     /// The device was reset and touches none of them any more.
     pub unsafe fn dissolve(self, exchange: &mut Exchange) {
-        // SAFETY: the caller promises it.
-        let (receive, transmit) = unsafe { (self.receive.into_buffers(), self.transmit.into_buffers()) };
-        receive.chain(transmit).for_each(|packet| exchange.recycle(packet));
+        for receiver in self.receivers {
+            // SAFETY: the caller promises it.
+            unsafe { receiver.into_buffers() }.for_each(|packet| exchange.recycle(packet));
+        }
+        // SAFETY: as above.
+        unsafe { self.transmit.into_buffers() }.for_each(|packet| exchange.recycle(packet));
     }
 }
 

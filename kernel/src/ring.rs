@@ -11,7 +11,7 @@ use core::{
 };
 
 mod area;
-use area::Area;
+pub use area::Area;
 
 /// Tells a device that a queue has something new.
 pub trait Doorbell {

@@ -45,6 +45,15 @@ pub fn ring_limit(free: u64) -> u16 {
     }
 }
 
+/// Entries that each of a card's receive queues but the first may have: enough to bridge the time until the next turn of the
+/// event loop, as most of what goes on is in the first one.
+pub const FURTHER_RING_LIMIT: u16 = 64;
+
+/// Receive queues that a card may have, given the bytes of free memory.
+pub fn queues_limit(free: u64) -> u16 {
+    if free >= SOME_MEBIBYTES { 8 } else { 1 }
+}
+
 /// Divides `free` bytes of memory; the rings of all cards hold `ring_entries` buffers together. Flows come first, as many
 /// as are `wanted`, and routes take the rest.
 pub fn divide(free: u64, ring_entries: usize, bytes_per_flow: usize, wanted: Option<usize>) -> Sizes {
@@ -72,6 +81,12 @@ mod tests {
     use super::*;
     use netstack::table::connections::Connections;
 
+    /// Buffers that the rings of so many cards hold, each with as many queues as it may have.
+    fn ring_entries(free: u64, cards: usize) -> usize {
+        let further = usize::from(queues_limit(free) - 1) * usize::from(FURTHER_RING_LIMIT);
+        cards * (2 * usize::from(ring_limit(free)) + further)
+    }
+
     /// All that the sizes take, with what is left for everything else.
     fn total(sizes: Sizes) -> u64 {
         OTHER + (sizes.buffers * sizes.buffer + sizes.flows * Connections::BYTES_PER_FLOW) as u64
@@ -81,8 +96,7 @@ mod tests {
     fn the_smallest_machine_holds_65536_flows() {
         for cards in [0, 1, 2, 4] {
             let free = 30 << 20;
-            let entries = cards * 2 * usize::from(ring_limit(free));
-            let sizes = divide(free, entries, Connections::BYTES_PER_FLOW, None);
+            let sizes = divide(free, ring_entries(free, cards), Connections::BYTES_PER_FLOW, None);
             assert!(sizes.flows >= 65_536);
             assert!(total(sizes) <= free, "{cards} cards: {} bytes", total(sizes));
         }
@@ -90,8 +104,7 @@ mod tests {
 
     fn of(mebibytes: u64, wanted: Option<usize>) -> Sizes {
         let free = mebibytes << 20;
-        let entries = 2 * 2 * usize::from(ring_limit(free));
-        let sizes = divide(free, entries, Connections::BYTES_PER_FLOW, wanted);
+        let sizes = divide(free, ring_entries(free, 2), Connections::BYTES_PER_FLOW, wanted);
         assert!(total(sizes) <= free, "{mebibytes} MiB: {} bytes", total(sizes));
         sizes
     }

@@ -1,8 +1,14 @@
 //! From the boot code to the event loop.
 
 use crate::{
-    BURST, Kernel, MOST_CARDS, apic, card::Card, clock, devices, discovery, entropy, heap, interrupt::Vector,
-    logger, panic, platform::Machine, power, serial, tables, virtio::Device,
+    BURST, Kernel, MOST_CARDS, apic,
+    card::{self, Card},
+    clock, devices, discovery, entropy, heap,
+    interrupt::Vector,
+    logger, panic,
+    platform::Machine,
+    power, serial, tables,
+    virtio::Device,
 };
 use alloc::vec::Vec;
 use boot::BootInfo;
@@ -94,7 +100,12 @@ pub fn start(info: BootInfo) -> ! {
 }
 
 fn open_cards(devices: Vec<Device>, random: &mut impl Rng) -> Vec<Card> {
-    let limit = sizes::ring_limit(heap::free());
+    let free = heap::free();
+    let limits = card::Limits {
+        ring: sizes::ring_limit(free),
+        further_ring: sizes::FURTHER_RING_LIMIT,
+        queues: sizes::queues_limit(free),
+    };
     let mut cards = Vec::new();
     for device in devices {
         let number = cards.len();
@@ -105,7 +116,7 @@ fn open_cards(devices: Vec<Device>, random: &mut impl Rng) -> Vec<Card> {
         let mut mac = [0; 6];
         random.fill_bytes(&mut mac);
         mac[0] = mac[0] & 0xfc | 0x02; // locally administered, no group
-        match Card::open(device, number, limit, EthernetAddress(mac)) {
+        match Card::open(device, number, limits, EthernetAddress(mac)) {
             Ok(card) => cards.push(card),
             Err(error) => error!("network card {number}: {error}"),
         }

@@ -452,6 +452,14 @@ impl Router {
         }
     }
 
+    /// Whether a card brings more than the router can take.
+    #[inline]
+    pub fn is_crowded(&self, port: PortId, now: Instant) -> bool {
+        self.links
+            .get(usize::from(port.0))
+            .is_some_and(|link| self.loads[usize::from(link.interface.0)].is_crowded(now))
+    }
+
     /// A frame that the driver could not put on the wire, because its card takes them too slowly.
     pub fn count_egress_drop(&mut self, port: PortId) {
         self.drops.count(DropReason::EgressQueueFull);

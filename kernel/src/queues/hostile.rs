@@ -4,7 +4,10 @@
 //! headers in which every field is made up. A queue that was lied to too often is made anew, as in the machine.
 
 use super::*;
-use crate::fake_device::{Bell, Device, Offer};
+use crate::{
+    fake_device::{Bell, Device, Offer},
+    header::LONGEST,
+};
 use alloc::{vec, vec::Vec};
 use netstack::{
     command,
@@ -143,8 +146,11 @@ struct Card {
 
 impl Card {
     fn new() -> Self {
-        let queues = Queues::new([RING; 2], Default::default(), FORMAT, ROOM);
-        let [receiver, sender] = queues.rings().map(Liar::new);
+        let receiver = Receiver::new(RING, Bell::default(), FORMAT, ROOM);
+        let queues = Queues::new(vec![receiver], RING, Bell::default(), FORMAT);
+        let mut liars = queues.rings().map(Liar::new);
+        let (receiver, sender) = (liars.next().unwrap(), liars.next().unwrap());
+        drop(liars);
         Self { queues, receiver, sender }
     }
 
@@ -232,14 +238,15 @@ impl Bench {
         self.now += Duration::from_micros(10);
         for (number, card) in self.cards.iter_mut().enumerate() {
             card.queues.reclaim(&mut self.exchange);
-            while let Some(packet) = card.queues.receive(&mut self.exchange) {
+            let [receiver] = &mut card.queues.receivers[..] else { unreachable!("that card has one") };
+            while let Some(packet) = receiver.receive(&mut self.exchange) {
                 assert!(packet.len() <= usize::from(RING) * (LONGEST + ROOM));
                 assert_eq!(packet.parts().map(<[u8]>::len).sum::<usize>(), packet.len());
                 let cx =
                     &mut Context { now: self.now, random: &mut self.random, exchange: &mut self.exchange };
                 self.router.receive(cx, PortId(number as u8), packet);
             }
-            card.queues.refill(&mut self.exchange);
+            receiver.refill(&mut self.exchange);
         }
         let cx = &mut Context { now: self.now, random: &mut self.random, exchange: &mut self.exchange };
         self.router.poll(cx);

@@ -30,6 +30,7 @@ const FLAGS: usize = 0;
 const INDEX: usize = 2;
 const ELEMENTS: usize = 4;
 
+/// The memory of a ring.
 pub struct Area {
     /// Where it begins; the descriptor table is first.
     base: NonNull<u8>,
@@ -44,6 +45,7 @@ pub struct Area {
 unsafe impl Send for Area {}
 
 impl Area {
+    /// An empty ring with `size` descriptors, a power of two.
     pub fn new(size: u16) -> Self {
         let entries = usize::from(size);
         let available = size_of::<Descriptor>() * entries;

@@ -10,8 +10,8 @@
 use crate::table::token_bucket::{Rate, TokenBucket};
 use smoltcp::time::{Duration, Instant};
 
-/// Within what time more frames have to wait twice.
-const SOON: Duration = Duration::from_millis(2);
+/// Within what time more frames have to wait twice: two turns of the event loop, when every frame costs most.
+const SOON: Duration = Duration::from_millis(5);
 /// How long a card stays crowded after the last packet that was refused, and after how long its rate grows.
 const WHILE: Duration = Duration::from_secs(1);
 /// Packets of no flow that may come at once.
@@ -160,10 +160,10 @@ mod tests {
         let mut load = Load::default();
         load.note_waiting(at(0));
         assert!(!load.is_crowded(at(0)), "once is a burst");
-        load.note_waiting(at(2));
-        assert!(!load.is_crowded(at(2)), "that was another one");
-        load.note_waiting(at(3));
-        assert!(load.is_crowded(at(1002)) && !load.is_crowded(at(1003)));
+        load.note_waiting(at(5));
+        assert!(!load.is_crowded(at(5)), "that was another one");
+        load.note_waiting(at(9));
+        assert!(load.is_crowded(at(1008)) && !load.is_crowded(at(1009)));
     }
 
     #[test]
