@@ -123,19 +123,22 @@ impl Machine {
         }
         for (index, nic) in self.nics.iter().enumerate() {
             let id = format!("net{index}");
-            command.args(["-netdev", &nic.cable.netdev(&id)]);
-            command.arg("-device").arg(self.card(&id, &mac_text(nic.mac)));
+            let queues = nic.cable.queues();
+            command.args(["-netdev", &nic.cable.netdev(&id, queues)]);
+            command.arg("-device").arg(self.card(&id, nic.mac, queues));
         }
         command.args(&self.serial).args(&self.more);
         command
     }
 
     /// The card itself. PCI cards leave their boot ROM out: nothing boots from them, and reading it takes time.
-    fn card(&self, netdev: &str, mac: &str) -> String {
+    fn card(&self, netdev: &str, mac: [u8; 6], queues: u16) -> String {
+        let mac = mac_text(mac);
+        let queues = if queues > 1 { ",mq=on" } else { "" };
         if self.board.is_microvm() {
-            format!("virtio-net-device,netdev={netdev},mac={mac}")
+            format!("virtio-net-device,netdev={netdev},mac={mac}{queues}")
         } else {
-            format!("virtio-net-pci,netdev={netdev},mac={mac},romfile=")
+            format!("virtio-net-pci,netdev={netdev},mac={mac}{queues},romfile=")
         }
     }
 }

@@ -2,9 +2,15 @@
 
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::process::Command;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// How many pairs of queues a card has whose tap may have several: what strangers flood is spread over all of them, and what
+/// is answered is in the first one.
+const QUEUES: u16 = 8;
 
 /// What the cable of a card is plugged into.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,12 +50,15 @@ impl FromStr for Cable {
 }
 
 impl Cable {
-    /// The words of `-netdev` for the backend `id`.
-    pub fn netdev(&self, id: &str) -> String {
+    /// The words of `-netdev` for the backend `id` with so many pairs of queues.
+    pub fn netdev(&self, id: &str, queues: u16) -> String {
         match self {
             Cable::User(options) => format!("user,id={id}{options}"),
-            Cable::Tap(name) => format!("tap,id={id},ifname={},script=no,downscript=no", escape(name)),
-            Cable::Fd(fd) if is_socket(*fd) => Cable::Stream(*fd).netdev(id),
+            Cable::Tap(name) => {
+                let queues = if queues > 1 { format!(",queues={queues}") } else { String::new() };
+                format!("tap,id={id},ifname={}{queues},script=no,downscript=no", escape(name))
+            }
+            Cable::Fd(fd) if is_socket(*fd) => Cable::Stream(*fd).netdev(id, queues),
             Cable::Fd(fd) => format!("tap,id={id},fd={fd}"),
             Cable::Stream(fd) => format!("stream,id={id},server=off,addr.type=fd,addr.str={fd}"),
             Cable::Unix(path) => {
@@ -62,11 +71,26 @@ impl Cable {
         }
     }
 
+    /// Pairs of queues: several where a tap was made for that.
+    pub fn queues(&self) -> u16 {
+        let Cable::Tap(name) = self else { return 1 };
+        // sysfs knows them, too, but those of the network namespace that it was mounted in. A tap that is not there is told of
+        // by QEMU.
+        let output = Command::new("ip").args(["-details", "-json", "link", "show", "dev", name]).output();
+        if output.is_ok_and(|output| is_multi_queue(&output.stdout)) { QUEUES } else { 1 }
+    }
+
     /// The words with which another machine plugs itself into the other end of this cable.
     pub fn other_end(&self) -> Option<String> {
         let Cable::Unix(path) = self else { return None };
         Some(format!("-netdev stream,id=net0,server=off,addr.type=unix,addr.path={}", path_word(path)))
     }
+}
+
+/// Whether a tap may have several queues, by what ip(8) says of it in JSON.
+fn is_multi_queue(link: &[u8]) -> bool {
+    let link: Value = serde_json::from_slice(link).unwrap_or_default();
+    link[0]["linkinfo"]["info_data"]["multi_queue"] == true
 }
 
 /// A comma within a value is doubled.
@@ -115,7 +139,7 @@ mod tests {
     use super::*;
 
     fn netdev(spec: &str) -> String {
-        spec.parse::<Cable>().unwrap().netdev("net2")
+        spec.parse::<Cable>().unwrap().netdev("net2", 1)
     }
 
     #[test]
@@ -123,9 +147,21 @@ mod tests {
         assert_eq!(netdev("user"), "user,id=net2");
         assert_eq!(netdev("user,hostfwd=tcp::80-:80"), "user,id=net2,hostfwd=tcp::80-:80");
         assert_eq!(netdev("tap:tap0"), "tap,id=net2,ifname=tap0,script=no,downscript=no");
+        let words = "tap,id=net2,ifname=tap0,queues=8,script=no,downscript=no";
+        assert_eq!(Cable::Tap("tap0".into()).netdev("net2", 8), words);
         assert_eq!(netdev("fd:0"), "tap,id=net2,fd=0");
         assert_eq!(netdev("unix:/a,b"), "stream,id=net2,server=on,addr.type=unix,addr.path=/a,,b");
         assert_eq!(netdev("none"), "hubport,id=net2,hubid=2");
+    }
+
+    #[test]
+    fn a_tap_has_queues_where_it_was_made_for_them() {
+        let link = |queues: &str| format!(r#"[{{"linkinfo":{{"info_kind":"tun","info_data":{queues}}}}}]"#);
+        let having = |text: &str| is_multi_queue(text.as_bytes());
+        assert!(having(&link(r#"{"type":"tap","multi_queue":true}"#)));
+        assert!(!having(&link(r#"{"type":"tap","multi_queue":false}"#)));
+        assert_eq!(["", "[]", "{}", "Device does not exist."].map(having), [false; 4]);
+        assert_eq!(Cable::Tap("there-is-none".into()).queues(), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod home_gateway;
 mod offload;
 mod programs;
+mod queues;
 mod soak;
 mod stun;
 mod uplinks;

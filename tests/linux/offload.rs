@@ -9,6 +9,7 @@ use std::{
 };
 use tests::{
     datagram::{Body, Checksum},
+    driver::counter,
     namespace::{in_namespace, sh},
     peer::Peer,
     site::Capture,
@@ -96,13 +97,6 @@ impl Line {
         line.inside.sh("ping -q -c 1 -w 20 203.0.113.1");
         line
     }
-
-    /// A driver's counter of a card.
-    fn counter(&mut self, card: &str, name: &str) -> u64 {
-        let statistics = self.lab.command(&format!("ethtool -S {card}")).expect("the console answers").text;
-        let value = statistics.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "));
-        value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} in {statistics}"))
-    }
 }
 
 /// Byte `at` of what is sent: no stretch of it is like another.
@@ -158,9 +152,9 @@ fn every_mix_of_cards_carries_tcp_as_a_wire_would() {
                 assert!(segments >= LENGTH / mtu, "{what}, upload: {upload}: {segments} segments");
             }
             // Frames of many segments pass where both cards can, and come from no card that cannot.
-            let unsegmented = line.counter("eth0", "rx_queue_0_gso");
+            let unsegmented = counter(&mut line.lab, "eth0", "rx_queue_0_gso");
             assert_eq!(unsegmented > 0, ![NOTHING, NO_GUEST_TSO, NO_MERGING].contains(&lan), "{what}");
-            let whole = line.counter("eth1", "tx_queue_0_gso");
+            let whole = counter(&mut line.lab, "eth1", "tx_queue_0_gso");
             assert_eq!(whole > 0, unsegmented > 0 && wan == FULL, "{what}");
             line.lab.finish();
             sh("for side in lan wan; do ip link del $side; ip link del $side-bridge; done

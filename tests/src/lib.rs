@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod datagram;
+pub mod driver;
 pub mod frame;
 pub mod fuzz;
 pub mod host;

@@ -51,7 +51,8 @@ impl Site {
     /// # Panics
     /// Where the image does not boot.
     pub fn with_plan(plan: Plan) -> Self {
-        sh("ip tuntap add lan0 mode tap vnet_hdr; ip tuntap add wan0 mode tap vnet_hdr
+        sh("ip tuntap add lan0 mode tap vnet_hdr multi_queue
+            ip tuntap add wan0 mode tap vnet_hdr multi_queue
             ip link set lan0 up; ip link set wan0 up")
         .expect("taps can be made");
         let cables = ["lan0", "wan0"].map(|tap| Cable::Tap(tap.into())).to_vec();

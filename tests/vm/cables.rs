@@ -36,7 +36,7 @@ fn another_machine_joins_by_the_printed_words() {
         let more = more.split(' ').map(Into::into).collect();
         Lab::boot(Plan { nics: 0, config: Some(config), more, ..Plan::new(name) }).unwrap()
     };
-    let first = router("join_first", format!("-netdev {}", cable.netdev("net0")), "192.0.2.1");
+    let first = router("join_first", format!("-netdev {}", cable.netdev("net0", 1)), "192.0.2.1");
     let mut second = router("join_second", cable.other_end().unwrap(), "192.0.2.22");
     let answer = second.command("ping -c 1 192.0.2.1").unwrap();
     assert_eq!(answer.status, 0, "{}", answer.text);

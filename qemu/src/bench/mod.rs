@@ -42,6 +42,9 @@ pub struct Options {
     /// q35, pc or microvm, with QEMU's own options after a comma
     #[arg(long, value_name = "MACHINE", default_value = "q35")]
     machine: Board,
+    /// Let the taps have one queue each, not several
+    #[arg(long)]
+    one_queue: bool,
     /// Measure this image instead of building one
     #[arg(long, value_name = "FILE")]
     image: Option<PathBuf>,
@@ -100,6 +103,7 @@ struct Bench {
     guests: Vec<Guest>,
     rounds: u32,
     board: Board,
+    one_queue: bool,
 }
 
 /// Measures. Each part starts machines of its own; in each round, the guests take turns.
@@ -111,7 +115,8 @@ pub fn run(options: Options) -> Result<()> {
     let (host, load) = (Host::look(&options.machine)?, host::load());
     println!("{host}, load {}", load.map_or("unknown".into(), |load| load.to_string()));
     let mut report = Report::new(guests.iter().map(Guest::name).collect());
-    let bench = Bench { guests, rounds: options.rounds, board: options.machine };
+    let bench =
+        Bench { guests, rounds: options.rounds, board: options.machine, one_queue: options.one_queue };
     let all = Part::value_variants().iter().filter(|part| !ON_REQUEST.contains(part)).copied();
     let parts = if options.only.is_empty() { all.collect() } else { options.only };
     // What cannot be measured does not keep the rest from it.

@@ -59,7 +59,7 @@ fn measure(
         return Ok(());
     }
     setup::test_programs()?;
-    let start = |guest| Site::start(guest, &bench.board, config);
+    let start = |guest| Site::start(guest, &bench.board, config, bench.one_queue);
     let sites: Vec<Site> = bench.guests.iter().map(start).collect::<Result<_>>()?;
     for _ in 0..bench.rounds {
         for (number, site) in sites.iter().enumerate() {

@@ -15,8 +15,9 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A namespace named after `guest` and `side`, and a tap that is not in it yet: QEMU opens it first.
-    pub fn new(guest: &str, side: &str) -> Result<Namespace> {
+    /// A namespace named after `guest` and `side`, and a tap that is not in it yet: QEMU opens it first. The tap has one queue
+    /// or several.
+    pub fn new(guest: &str, side: &str, one_queue: bool) -> Result<Namespace> {
         let pid = std::process::id();
         let namespace = Namespace {
             name: format!("rutter-{pid}-{guest}-{side}"),
@@ -24,7 +25,8 @@ impl Namespace {
             tap: format!("{}{}{pid}", &guest[..1], &side[..1]),
         };
         sh(&format!("ip netns add {}", namespace.name))?;
-        sh(&format!("ip tuntap add {0} mode tap vnet_hdr && ip link set {0} up", namespace.tap))?;
+        let queues = if one_queue { "" } else { "multi_queue" };
+        sh(&format!("ip tuntap add {0} mode tap vnet_hdr {queues} && ip link set {0} up", namespace.tap))?;
         Ok(namespace)
     }
 

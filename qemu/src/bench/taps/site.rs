@@ -32,9 +32,10 @@ pub struct Cost {
 
 impl Site {
     /// Starts the machine with this configuration and waits until it forwards.
-    pub fn start(guest: &Guest, board: &Board, config: &str) -> Result<Site> {
+    pub fn start(guest: &Guest, board: &Board, config: &str, one_queue: bool) -> Result<Site> {
         let qemu = setup::qemu()?;
-        let (lan, wan) = (Namespace::new(guest.name(), "lan")?, Namespace::new(guest.name(), "wan")?);
+        let namespace = |side| Namespace::new(guest.name(), side, one_queue);
+        let (lan, wan) = (namespace("lan")?, namespace("wan")?);
         let folder = workspace::target().join("bench");
         std::fs::create_dir_all(&folder)?;
         let disk = folder.join(format!("taps_{}.disk", guest.name()));
