@@ -23,6 +23,7 @@ use smoltcp::{
 const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
 const PAIR: u16 = 2;
+const MOST_PAIRS: u16 = 0x7fff;
 /// Descriptors of the control queue: a command takes two.
 const CONTROL_SIZE: u16 = 4;
 
@@ -130,9 +131,9 @@ impl Card {
             return Err("a legacy device that wants its header in a buffer of its own");
         }
         let multiqueue = self.features.multiqueue();
-        let pairs =
-            if multiqueue { device.configuration_word(CONFIGURATION_PAIRS).unwrap_or_default() } else { 1 };
-        let used = pairs.clamp(1, self.limits.queues);
+        let pairs = multiqueue.then(|| device.configuration_word(CONFIGURATION_PAIRS)).flatten();
+        let pairs = pairs.map_or(1, |pairs| pairs.clamp(1, MOST_PAIRS));
+        let used = pairs.min(self.limits.queues);
         let format = self.features.format();
         self.interrupts = true;
         let mut receivers = Vec::new();

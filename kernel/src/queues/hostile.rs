@@ -24,6 +24,7 @@ use smoltcp::{
 const FORMAT: Format = Format { numbered: true, mergeable: true, accepted: Abilities::ALL };
 const RING: u16 = 16;
 const ROOM: usize = 512;
+const RECEIVERS: usize = 2;
 const BUFFERS: usize = 256;
 const MOST_LIES: u64 = 64;
 /// How long a card goes on after it has lost its way.
@@ -140,38 +141,39 @@ impl Liar {
 
 struct Card {
     queues: Queues<Bell>,
-    receiver: Liar,
+    receivers: Vec<Liar>,
     sender: Liar,
 }
 
 impl Card {
     fn new() -> Self {
-        let receiver = Receiver::new(RING, Bell::default(), FORMAT, ROOM);
-        let queues = Queues::new(vec![receiver], RING, Bell::default(), FORMAT);
-        let mut liars = queues.rings().map(Liar::new);
-        let (receiver, sender) = (liars.next().unwrap(), liars.next().unwrap());
-        drop(liars);
-        Self { queues, receiver, sender }
+        let receivers = (0..RECEIVERS).map(|_| Receiver::new(RING, Bell::default(), FORMAT, ROOM)).collect();
+        let queues = Queues::new(receivers, RING, Bell::default(), FORMAT);
+        // The transmit queue that goes with the second receive queue is never used.
+        let mut liars: Vec<_> = queues.rings().take(1 + RECEIVERS).map(Liar::new).collect();
+        let sender = liars.remove(1);
+        Self { queues, receivers: liars, sender }
     }
 
     /// Puts a header and bytes into `count` of the buffers that it has, and gives some or all of them back.
     fn hand_over(&mut self, header: &[u8; LONGEST], frame: &[u8], count: usize, random: &mut Random) {
-        let held = &self.receiver.held;
+        let receiver = &mut self.receivers[random.below(RECEIVERS)];
+        let held = &receiver.held;
         let count = count.min(held.len());
         let offers: Vec<_> = held[..count].iter().map(|offer| (offer.id, offer.room())).collect();
         for (place, (id, room)) in offers.into_iter().enumerate() {
             let bytes = if place == 0 { [header, frame].concat() } else { vec![0xa5; random.below(ROOM)] };
-            self.receiver.held[0].fill(&bytes);
+            receiver.held[0].fill(&bytes);
             let written =
                 if random.below(8) > 0 { bytes.len() as u32 } else { random.next() as u32 % (2 * room) };
-            self.receiver.answer(id, written);
+            receiver.answer(id, written);
         }
     }
 
     /// One random thing that a device may do.
     fn act(&mut self, random: &mut Random) {
         match random.below(4) {
-            0 => self.receiver.lie(random),
+            0 => self.receivers[random.below(RECEIVERS)].lie(random),
             1 => self.sender.lie(random),
             _ => {
                 let mut header = [0; LONGEST];
@@ -238,15 +240,19 @@ impl Bench {
         self.now += Duration::from_micros(10);
         for (number, card) in self.cards.iter_mut().enumerate() {
             card.queues.reclaim(&mut self.exchange);
-            let [receiver] = &mut card.queues.receivers[..] else { unreachable!("that card has one") };
-            while let Some(packet) = receiver.receive(&mut self.exchange) {
-                assert!(packet.len() <= usize::from(RING) * (LONGEST + ROOM));
-                assert_eq!(packet.parts().map(<[u8]>::len).sum::<usize>(), packet.len());
-                let cx =
-                    &mut Context { now: self.now, random: &mut self.random, exchange: &mut self.exchange };
-                self.router.receive(cx, PortId(number as u8), packet);
+            for receiver in card.queues.due(false, self.now) {
+                while let Some(packet) = receiver.receive(&mut self.exchange) {
+                    assert!(packet.len() <= usize::from(RING) * (LONGEST + ROOM));
+                    assert_eq!(packet.parts().map(<[u8]>::len).sum::<usize>(), packet.len());
+                    let cx = &mut Context {
+                        now: self.now,
+                        random: &mut self.random,
+                        exchange: &mut self.exchange,
+                    };
+                    self.router.receive(cx, PortId(number as u8), packet);
+                }
+                receiver.refill(&mut self.exchange);
             }
-            receiver.refill(&mut self.exchange);
         }
         let cx = &mut Context { now: self.now, random: &mut self.random, exchange: &mut self.exchange };
         self.router.poll(cx);
@@ -255,7 +261,7 @@ impl Bench {
         }
         for card in &mut self.cards {
             card.queues.flush();
-            card.receiver.take();
+            card.receivers.iter_mut().for_each(Liar::take);
             card.sender.take();
         }
     }
@@ -264,7 +270,8 @@ impl Bench {
     fn reset_if_needed(&mut self) {
         let caught = |card: &Card| card.queues.lies() > MOST_LIES;
         let hangs = |liar: &Liar| liar.lost.is_some_and(|turns| turns > PATIENCE);
-        if self.cards.iter().any(|card| caught(card) || hangs(&card.receiver) || hangs(&card.sender)) {
+        let lost = |card: &Card| card.receivers.iter().any(hangs) || hangs(&card.sender);
+        if self.cards.iter().any(|card| caught(card) || lost(card)) {
             self.reset();
             self.turn();
         }
@@ -283,7 +290,7 @@ impl Bench {
     /// A frame from the LAN must come out on the other side.
     fn pass(&mut self, number: u16) {
         let [lan, wan] = &mut self.cards;
-        if [&lan.receiver, &wan.sender].iter().any(|liar| liar.lost.is_some()) {
+        if [&lan.receivers[0], &wan.sender].iter().any(|liar| liar.lost.is_some()) {
             return;
         }
         for liar in [&mut lan.sender, &mut wan.sender] {
@@ -295,10 +302,10 @@ impl Bench {
         let before = self.cards[1].sender.held.len();
         let lan = &mut self.cards[0];
         let frame = datagram(17, number);
-        let offer = lan.receiver.held.first().expect("the card has buffers");
+        let offer = lan.receivers[0].held.first().expect("the card has buffers");
         offer.fill(&[&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0], &frame[..]].concat());
         let id = offer.id;
-        lan.receiver.answer(id, (LONGEST + frame.len()) as u32);
+        lan.receivers[0].answer(id, (LONGEST + frame.len()) as u32);
         self.turn();
         let sent = &self.cards[1].sender.held[before..];
         let came_out = |offer: &Offer| {
