@@ -51,7 +51,7 @@ boot::main!(startup::start);
 
 /// Network cards that a machine can have; more are left alone.
 const MOST_CARDS: usize = 8;
-/// Frames taken from one card before the next one has its turn.
+/// Frames taken from one receive queue before the next one has its turn.
 const BURST: usize = 64;
 /// Frames taken from all receive queues of a card in one turn.
 const MOST_TAKEN: usize = 2 * BURST;
@@ -151,7 +151,8 @@ impl Kernel {
                 if !self.burst.is_empty() {
                     busy = true;
                     taken += self.burst.len();
-                    waiting |= taken > BURST || receiver.has_received();
+                    let left = self.burst.len() == BURST && receiver.has_received();
+                    waiting |= taken > BURST || left;
                     let cx = &mut Context { now, random: &mut self.random, exchange: &mut self.exchange };
                     self.router.receive_burst(cx, port, &mut self.burst);
                 }
