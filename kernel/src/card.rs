@@ -23,6 +23,7 @@ use smoltcp::{
 const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
 const PAIR: u16 = 2;
+/// So many pairs that the control queue still has a number.
 const MOST_PAIRS: u16 = 0x7fff;
 /// Descriptors of the control queue: a command takes two.
 const CONTROL_SIZE: u16 = 4;
@@ -130,33 +131,27 @@ impl Card {
         if !self.features.any_layout() {
             return Err("a legacy device that wants its header in a buffer of its own");
         }
-        let multiqueue = self.features.multiqueue();
-        let pairs = multiqueue.then(|| device.configuration_word(CONFIGURATION_PAIRS)).flatten();
+        let pairs =
+            self.features.multiqueue().then(|| device.configuration_word(CONFIGURATION_PAIRS)).flatten();
         let pairs = pairs.map_or(1, |pairs| pairs.clamp(1, MOST_PAIRS));
         let used = pairs.min(self.limits.queues);
         let format = self.features.format();
-        self.interrupts = true;
+        let numbers = || (RECEIVE..).step_by(PAIR.into()).take(used.into());
+        self.interrupts = device.connect_interrupts(numbers(), Vector::card(self.number));
         let mut receivers = Vec::new();
-        for queue in (RECEIVE..).step_by(PAIR.into()).take(used.into()) {
+        for queue in numbers() {
             let limit = if queue == RECEIVE { self.limits.ring } else { self.limits.further_ring };
-            let size = device.queue_size(queue, limit);
-            if size == 0 {
-                return Err("a receive queue is missing");
-            }
-            self.interrupts &= device.connect_interrupts(queue, Vector::card(self.number));
+            let size = device.queue_size(queue, limit).ok_or("a receive queue is missing")?;
             receivers.push(Receiver::new(size, device.bell(queue), format, AROUND_PACKET + STANDARD_MTU));
         }
-        let size = device.queue_size(TRANSMIT, self.limits.ring);
-        if size == 0 {
-            return Err("the transmit queue is missing");
-        }
+        let size = device.queue_size(TRANSMIT, self.limits.ring).ok_or("the transmit queue is missing")?;
         let queues = Queues::new(receivers, size, device.bell(TRANSMIT), format);
         for (queue, (addresses, size)) in (RECEIVE..).zip(queues.rings()) {
             device.attach(queue, addresses, size);
         }
         let control = pairs * PAIR;
         self.control = match device.queue_size(control, CONTROL_SIZE) {
-            CONTROL_SIZE if self.features.control() => {
+            Some(CONTROL_SIZE) if self.features.control() => {
                 let queue = Control::new(CONTROL_SIZE, device.bell(control));
                 let (addresses, size) = queue.ring();
                 device.attach(control, addresses, size);

@@ -101,10 +101,7 @@ fn rdrand() -> Option<Seed> {
 /// Asks an entropy device once. It is stopped afterwards, so that it shares no memory any more.
 fn from_device(device: &mut Device) -> Option<Seed> {
     device.negotiate(|offered| offered & (Features::VERSION_1 | Features::ANY_LAYOUT)).ok()?;
-    let size = device.queue_size(DEVICE_QUEUE, 1);
-    if size == 0 {
-        return None;
-    }
+    let size = device.queue_size(DEVICE_QUEUE, 1)?;
     let mut ring = Ring::new(size);
     device.attach(DEVICE_QUEUE, ring.addresses(), size);
     let mut bell: Bell = device.bell(DEVICE_QUEUE);

@@ -47,9 +47,10 @@ pub struct Queues<D> {
     idle: Vec<Area>,
     format: Format,
     sent: Sent,
-    /// Whether the further receive queues have to wait for their turns, when the next one is, and which of them began last.
+    /// Whether the further receive queues have to wait for their turns, and how often they have begun to.
     is_holding: bool,
     holds: u64,
+    /// When one of them has its turn then, and which of them was first in the last turn.
     next_turn: Instant,
     turn: usize,
 }
@@ -113,11 +114,7 @@ impl<D: Doorbell> Queues<D> {
         let holding = crowded && !further.is_empty();
         self.holds += u64::from(holding && !self.is_holding);
         self.is_holding = holding;
-        let turns = match self.is_holding {
-            true if now < self.next_turn => 0,
-            true => 1,
-            false => further.len(),
-        };
+        let turns = if !holding { further.len() } else { usize::from(now >= self.next_turn) };
         if turns > 0 {
             self.next_turn = now + TURN;
             self.turn = (self.turn + 1) % further.len();

@@ -106,10 +106,10 @@ impl Device {
         self.transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET)
     }
 
-    /// The most entries that a queue may have: a power of two up to `limit`; 0: there is no such queue.
-    pub fn queue_size(&mut self, queue: u16, limit: u16) -> u16 {
+    /// The most entries that a queue may have: a power of two up to `limit`; `None`: there is no such queue.
+    pub fn queue_size(&mut self, queue: u16, limit: u16) -> Option<u16> {
         let most = self.transport.max_queue_size(queue).min(limit.into());
-        most.checked_ilog2().map_or(0, |bits| 1 << bits)
+        most.checked_ilog2().map(|bits| 1 << bits)
     }
 
     /// Tells the device where a queue lies.
@@ -129,18 +129,20 @@ impl Device {
         }
     }
 
-    /// Makes the device interrupt as `vector` for `queue`; `false` where it cannot.
-    pub fn connect_interrupts(&mut self, queue: u16, vector: Vector) -> bool {
+    /// Makes the device interrupt as `vector` for each of the queues; `false` where it cannot.
+    pub fn connect_interrupts(&mut self, mut queues: impl Iterator<Item = u16>, vector: Vector) -> bool {
         match &self.bus {
             Bus::Pci { common, messages: Some(messages), .. } => {
                 if !messages.set(0, Vector::CONFIGURATION) || !messages.set(1, vector) {
                     return false;
                 }
                 write_common(*common, CONFIGURATION_VECTOR, 0);
-                write_common(*common, QUEUE_SELECT, queue);
-                write_common(*common, QUEUE_VECTOR, 1);
-                // A device that has no room for it answers with "no vector".
-                read_common(*common, QUEUE_VECTOR) == 1
+                queues.all(|queue| {
+                    write_common(*common, QUEUE_SELECT, queue);
+                    write_common(*common, QUEUE_VECTOR, 1);
+                    // A device that has no room for it answers with "no vector".
+                    read_common(*common, QUEUE_VECTOR) == 1
+                })
             }
             Bus::Pci { messages: None, .. } => false,
             Bus::Mmio { line, .. } => {
