@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// How many pairs of queues a card has whose tap may have several: what strangers flood is spread over all of them, and what
 /// is answered is in the first one.
-const QUEUES: u16 = 8;
+pub const QUEUES: u16 = 8;
 
 /// What the cable of a card is plugged into.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,10 +2,7 @@
 //! has to go on, and an attacker on each side.
 
 use crate::{books::Books, dice::Dice, sender::Sender, transfer::Transfer};
-use qemu::{
-    lab::Plan,
-    nic::{Cable, Nic, mac_text},
-};
+use qemu::{lab::Plan, nic::mac_text};
 use smoltcp::wire::EthernetAddress;
 use std::{
     env,
@@ -13,7 +10,11 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tests::{namespace::sh, peer::Peer, site::Site};
+use tests::{
+    namespace::sh,
+    peer::Peer,
+    site::{self, Site},
+};
 
 /// Programs that every family needs.
 pub const TOOLS: [&str; 3] = ["ip", "ping", "setpriv"];
@@ -97,13 +98,9 @@ pub struct Arena {
     turn: Option<MutexGuard<'static, ()>>,
 }
 
-/// The MAC addresses of the router's cards, and of a station at each.
+/// The MAC address of the router's card on this side.
 fn router_mac(side: Side) -> EthernetAddress {
-    let (index, tap) = match side {
-        Side::Lan => (0, "lan0"),
-        Side::Wan => (1, "wan0"),
-    };
-    EthernetAddress(Nic::new(index, Cable::Tap(tap.into())).mac)
+    site::router_mac(side as usize)
 }
 
 fn peer_mac(peer: &Peer, device: &str) -> String {

@@ -7,7 +7,7 @@ use tests::{
     site::{Capture, Site},
 };
 
-const SCRIPT: &str = include_str!("../data/home-gateway.sh");
+pub const SCRIPT: &str = include_str!("../data/home-gateway.sh");
 
 /// What curl fetches within two seconds, or how it fails.
 pub fn curl(peer: &Peer, url: &str) -> String {

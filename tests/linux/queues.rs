@@ -1,12 +1,11 @@
 //! Cards with several receive queues, on taps of the kernel: whom the router has answered comes through the first queue,
 //! strangers come through all of them, and a flood of strangers has to wait in the others.
 
-use crate::{home_gateway::curl, web::who_are_you};
-use qemu::{
-    lab::Plan,
-    nic::{Cable, Nic},
-    tap::Sender,
+use crate::{
+    home_gateway::{SCRIPT, curl},
+    web::who_are_you,
 };
+use qemu::{lab::Plan, nic::QUEUES, tap::Sender};
 use smoltcp::wire::{EthernetAddress, Ipv4Address};
 use std::{
     sync::{
@@ -18,60 +17,44 @@ use std::{
 };
 use tests::{
     datagram::{flag, tcp},
-    driver::counter,
+    driver::{counter, counters},
     frame::Frame,
     namespace::in_namespace,
-    site::Site,
+    site::{Site, router_mac},
 };
 
 const TOOLS: [&str; 4] = ["ip", "iperf3", "curl", "ping"];
-const QUEUES: usize = 8;
-const CONFIG: &str = "
-ip addr add 192.168.1.1/24 dev eth0
-ip addr add 203.0.113.2/24 dev eth1
-ip link set eth0 up
-ip link set eth1 up
-ip route add default via 203.0.113.1
-sysctl -w net.ipv4.ip_forward=1
-iptables -t nat -A POSTROUTING -o eth1 -j MASQUERADE
-iptables -P INPUT DROP
-iptables -A INPUT -i eth0 -j ACCEPT
-iptables -A INPUT -p icmp -j ACCEPT
-iptables -t nat -A PREROUTING -i eth1 -p tcp --dport 8080 -j DNAT --to-destination 192.168.1.10:80
-";
 const STRANGERS: u32 = 800;
 /// How long a flood may take until it is one, and its end until it is over.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// SYN number `number` from outside, each from somebody else.
 fn stranger(number: u32, port: u16) -> Vec<u8> {
-    let router = EthernetAddress(Nic::new(1, Cable::Tap("wan0".into())).mac);
     let source = (Ipv4Address::from_bits(0x0b00_0000 + number.wrapping_mul(7919) % 0x5000_0000), 1024);
     let syn = tcp(source, (Ipv4Address::new(203, 0, 113, 2), port), flag::SYN);
-    Frame::ip(EthernetAddress([2, 0, 0, 0, 0, 9]), router, syn).bytes()
+    Frame::ip(EthernetAddress([2, 0, 0, 0, 0, 9]), router_mac(1), syn).bytes()
 }
 
 /// What came in through each queue of a card.
 fn received(site: &mut Site, card: &str) -> Vec<u64> {
-    let lab = site.lab();
-    (0..QUEUES).map(|queue| counter(lab, card, &format!("rx_queue_{queue}_packets"))).collect()
+    let counters = counters(site.lab(), card);
+    (0..QUEUES).map(|queue| counters[&format!("rx_queue_{queue}_packets")]).collect()
 }
 
 fn strangers_and_friends(board: &str) {
     let plan = Plan {
         board: board.parse().expect("a board"),
-        config: Some(CONFIG.into()),
+        config: Some(SCRIPT.into()),
         ..Plan::new(&format!("queues-{board}"))
     };
     let mut site = Site::with_plan(plan);
     who_are_you(&site.internet, "internet", "198.51.100.7:80");
-    // The first packets of each flow may come through any queue.
-    let transfer = "iperf3 -c 198.51.100.7 -n 20M";
     let server = site.internet.start("iperf3 -s -1 --forceflush", "listening");
-    site.laptop.sh(transfer);
+    site.laptop.sh("iperf3 -c 198.51.100.7 -n 20M");
     server.end();
     for card in ["eth0", "eth1"] {
         let queues = received(&mut site, card);
+        // The first packets of each flow may come through any queue.
         let (first, all) = (queues[0], queues.iter().sum::<u64>());
         assert!(first > 100 && first * 10 > all * 9, "{card}: {queues:?}");
     }
@@ -94,7 +77,7 @@ fn strangers_and_friends(board: &str) {
         }
         assert!(start.elapsed() < PATIENCE, "none of so few is lost: {strangers:?}");
     };
-    let even = u64::from(STRANGERS) / QUEUES as u64;
+    let even = u64::from(STRANGERS) / u64::from(QUEUES);
     assert!(strangers.iter().all(|&queue| queue > even / 2), "{strangers:?}");
 
     let over = Arc::new(AtomicBool::new(false));

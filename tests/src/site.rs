@@ -16,9 +16,18 @@ use crate::{
 };
 use qemu::{
     lab::{Lab, Plan},
-    nic::Cable,
+    nic::{Cable, Nic},
 };
+use smoltcp::wire::EthernetAddress;
 use std::{fs, path::PathBuf};
+
+/// The taps of the router's cards, where it is the image.
+const TAPS: [&str; 2] = ["lan0", "wan0"];
+
+/// The MAC address of the router's card with this number, where it is the image.
+pub fn router_mac(card: usize) -> EthernetAddress {
+    EthernetAddress(Nic::new(card, Cable::Tap(TAPS[card].into())).mac)
+}
 
 /// The site.
 pub struct Site {
@@ -51,11 +60,11 @@ impl Site {
     /// # Panics
     /// Where the image does not boot.
     pub fn with_plan(plan: Plan) -> Self {
-        sh("ip tuntap add lan0 mode tap vnet_hdr multi_queue
-            ip tuntap add wan0 mode tap vnet_hdr multi_queue
-            ip link set lan0 up; ip link set wan0 up")
-        .expect("taps can be made");
-        let cables = ["lan0", "wan0"].map(|tap| Cable::Tap(tap.into())).to_vec();
+        for tap in TAPS {
+            sh(&format!("ip tuntap add {tap} mode tap vnet_hdr multi_queue; ip link set {tap} up"))
+                .expect("taps can be made");
+        }
+        let cables = TAPS.map(|tap| Cable::Tap(tap.into())).to_vec();
         let lab = Lab::boot(Plan { nics: 0, cables, ..plan }).expect("the image boots");
         Self::around(Router::Rutter(Box::new(lab)))
     }
